@@ -1,0 +1,73 @@
+"""Immutable snapshots of bindings: what the data plane, the metrics and the status read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv6Address, IPv6Network
+
+#: Slots number one home address's bindings from 1; 6 bits of the firewall mark hold them.
+MAX_SLOT = 62
+
+
+class BindingState(Enum):
+    """Where an entry of the Binding Update List stands."""
+
+    REGISTERING = "registering"
+    REGISTERED = "registered"
+    REFRESHING = "refreshing"
+    REFUSED = "refused"
+    DEREGISTERING = "deregistering"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateListEntry:
+    """One entry of the mobile router's Binding Update List, towards its home agent.
+
+    ``expires_at`` is monotonic seconds, None while nothing is acknowledged. ``slot`` is small,
+    stable while the entry lives, and unique in the list. ``usable`` says that the home agent has
+    accepted the binding and its lifetime runs.
+    """
+
+    link: str
+    interface: str
+    care_of_address: IPv6Address
+    ifid: int
+    ifpri: int
+    slot: int
+    state: BindingState
+    sequence: int
+    status: int | None
+    expires_at: float | None
+    usable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """One binding of the home agent's Binding Cache, keyed by (home address, IFID).
+
+    ``ifid`` is None for a plain RFC 3963 binding, which is then the only one of its home
+    address. ``slot`` is unique among the bindings of one home address. ``expires_at`` is
+    monotonic seconds, ``lifetime`` the granted seconds.
+    """
+
+    home_address: IPv6Address
+    ifid: int | None
+    ifpri: int
+    care_of_address: IPv6Address
+    prefixes: tuple[IPv6Network, ...]
+    slot: int
+    sequence: int
+    lifetime: int
+    expires_at: float
+    mobile_router: bool
+
+
+def find_free_slot(taken: Iterable[int]) -> int | None:
+    """Return the lowest slot from 1 to ``MAX_SLOT`` that is not in ``taken``, or None."""
+    used = set(taken)
+    return next((slot for slot in range(1, MAX_SLOT + 1) if slot not in used), None)

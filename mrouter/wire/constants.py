@@ -1,0 +1,89 @@
+"""Code points of Mobile IPv6, NEMO and the multiple care-of address extensions."""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+
+
+class Dialect(Enum):
+    """How the model's IFID, IFPRI and flags are laid out in bytes (DESIGN decision 1)."""
+
+    DRAFT_01 = "draft-01"
+    RFC5648 = "rfc5648"
+
+
+class MobilityHeaderType(IntEnum):
+    """MH Type (RFC 6275 §6.1.1)."""
+
+    BINDING_REFRESH_REQUEST = 0
+    HOME_TEST_INIT = 1
+    CARE_OF_TEST_INIT = 2
+    HOME_TEST = 3
+    CARE_OF_TEST = 4
+    BINDING_UPDATE = 5
+    BINDING_ACKNOWLEDGEMENT = 6
+    BINDING_ERROR = 7
+
+
+class OptionType(IntEnum):
+    """Mobility option types (RFC 6275 §6.2, RFC 3963 §4.3, RFC 4285 §5 and §6, RFC 5648 §4.1)."""
+
+    PAD1 = 0
+    PADN = 1
+    BINDING_REFRESH_ADVICE = 2
+    ALTERNATE_CARE_OF_ADDRESS = 3
+    NONCE_INDICES = 4
+    BINDING_AUTHORIZATION_DATA = 5
+    MOBILE_NETWORK_PREFIX = 6
+    AUTHENTICATION = 9
+    REPLAY_PROTECTION = 10
+    BINDING_IDENTIFIER = 35
+
+
+#: The draft leaves CoAINFO's type "TBD" (§5.3.1): ours is from the unassigned range, and a
+#: configuration value.
+DEFAULT_COAINFO_TYPE = 192
+
+
+class BindingStatus(IntEnum):
+    """Status of a Binding Acknowledgement, below 128 accepted (RFC 6275 §6.1.8 and others).
+
+    ``ACCEPTED_NP_COA`` is the draft's §5.3.3 value 1 in dialect draft-01; in dialect rfc5648 the
+    same number is RFC 6275's "accepted but prefix discovery necessary".
+    """
+
+    ACCEPTED = 0
+    ACCEPTED_NP_COA = 1
+    REASON_UNSPECIFIED = 128
+    ADMINISTRATIVELY_PROHIBITED = 129
+    INSUFFICIENT_RESOURCES = 130
+    HOME_REGISTRATION_NOT_SUPPORTED = 131
+    NOT_HOME_SUBNET = 132
+    NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE = 133
+    DUPLICATE_ADDRESS_DETECTION_FAILED = 134
+    SEQUENCE_NUMBER_OUT_OF_WINDOW = 135
+    EXPIRED_HOME_NONCE_INDEX = 136
+    EXPIRED_CARE_OF_NONCE_INDEX = 137
+    EXPIRED_NONCES = 138
+    REGISTRATION_TYPE_CHANGE_DISALLOWED = 139
+    MOBILE_ROUTER_OPERATION_NOT_PERMITTED = 140
+    INVALID_PREFIX = 141
+    NOT_AUTHORIZED_FOR_PREFIX = 142
+    FORWARDING_SETUP_FAILED = 143
+    ID_MISMATCH = 144
+    MESSAGE_ID_REQUIRED = 145
+    AUTHENTICATION_FAILED = 146
+
+
+class BindingErrorStatus(IntEnum):
+    """Status of a Binding Error (RFC 6275 §6.1.9)."""
+
+    UNKNOWN_BINDING = 1
+    UNRECOGNIZED_MH_TYPE = 2
+
+
+class AuthenticationSubtype(IntEnum):
+    """Who shares the key of an authentication option (RFC 4285 §5)."""
+
+    MN_HA = 1
+    MN_AAA = 2

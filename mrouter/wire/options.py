@@ -1,0 +1,95 @@
+"""Mobility options as data; their bytes are the codec's business."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class BindingRefreshAdvice:
+    """How soon the home agent advises a refresh, in seconds (RFC 6275 §6.2.4)."""
+
+    interval: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlternateCareOfAddress:
+    """The care-of address, when it is not the packet's source (RFC 6275 §6.2.5)."""
+
+    address: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class NonceIndices:
+    """Which nonces the keygen tokens were made with (RFC 6275 §6.2.6)."""
+
+    home: int
+    care_of: int
+
+
+@dataclass(frozen=True, slots=True)
+class BindingAuthorizationData:
+    """First 96 bits of the MAC under Kbm (RFC 6275 §6.2.7); always the last option."""
+
+    authenticator: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MobileNetworkPrefix:
+    """A prefix behind the mobile router, explicit mode (RFC 3963 §4.3)."""
+
+    prefix: IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class MnHaAuthentication:
+    """MN-HA mobility message authentication (RFC 4285 §5.1); the last option.
+
+    ``authenticator`` is empty in a message that is still to be signed.
+    """
+
+    spi: int
+    authenticator: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayProtection:
+    """Mobility message replay protection: a 64-bit NTP-format timestamp (RFC 4285 §6)."""
+
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class CareOfAddressInformation:
+    """CoAINFO: which binding, and its priority, lower is better (draft §5.3.1).
+
+    In dialect rfc5648 the same data travel in a Binding Identifier option (RFC 5648 §4.1), whose
+    own ``status`` and ``care_of_address`` are used there alone.
+    """
+
+    ifid: int
+    ifpri: int
+    status: int = 0
+    care_of_address: IPv6Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownOption:
+    """An option that is skipped by its length, as RFC 6275 §6.2.1 says."""
+
+    type: int
+    data: bytes
+
+
+MobilityOption = (
+    BindingRefreshAdvice
+    | AlternateCareOfAddress
+    | NonceIndices
+    | BindingAuthorizationData
+    | MobileNetworkPrefix
+    | MnHaAuthentication
+    | ReplayProtection
+    | CareOfAddressInformation
+    | UnknownOption
+)
