@@ -1,1 +1,1 @@
-
+"""The desired kernel state, and how it gets into the kernel."""

@@ -1,1 +1,1 @@
-
+"""Egress links: what netlink says of them."""

@@ -1,1 +1,1 @@
-
+"""Flow policies: load, validate, resolve, explain."""

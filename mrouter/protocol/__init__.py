@@ -1,1 +1,1 @@
-
+"""The protocol machines, sans-IO: events and the time in, effects out."""

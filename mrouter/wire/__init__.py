@@ -1,1 +1,1 @@
-
+"""Bytes to messages and back: the only place that knows the layouts."""

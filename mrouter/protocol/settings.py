@@ -1,0 +1,83 @@
+"""What each role is told once, at start or reload: plain data that the configuration fills in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ipaddress import IPv6Address, IPv6Network
+
+
+class Algorithm(Enum):
+    """How an authenticator is computed, and to how many octets it is cut.
+
+    RFC 4285 §5.1 fixes SPI 3 as HMAC-SHA-1 cut to 96 bits; HMAC-SHA-256 is cut to 128 bits.
+    """
+
+    HMAC_SHA1 = "hmac-sha1"
+    HMAC_SHA256 = "hmac-sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityAssociation:
+    """A shared-key mobility security association between a mobile node and its home agent.
+
+    ``key`` never shows in a repr, a log or a metric.
+    """
+
+    spi: int
+    algorithm: Algorithm
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MobileRouterSettings:
+    """What a mobile router registers, and how (RFC 6275 §11, RFC 3963 §5, the draft §7).
+
+    ``prefixes`` are the mobile network prefixes; they travel in Mobile Network Prefix options
+    only if ``explicit``. An empty tuple makes a mobile node (no R flag). ``security`` is None
+    only where the configuration says that IPsec protects the signalling. ``lifetime`` in seconds.
+    ``ifid_renewal`` in seconds: how long an IFID lives before a fresh one takes its place
+    (draft §5.2, "MN SHOULD update the value of the IFID periodically"); None means never.
+    """
+
+    home_address: IPv6Address
+    home_agent: IPv6Address
+    prefixes: tuple[IPv6Network, ...]
+    explicit: bool
+    security: SecurityAssociation | None
+    lifetime: int = 120
+    ifid_renewal: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedMobileRouter:
+    """A mobile router that the home agent serves: one row of RFC 3963 §6.1.2's prefix table.
+
+    ``security`` holds every association that is accepted (two while a key is rotated); it is
+    empty only where the configuration says that IPsec protects the signalling.
+    """
+
+    home_address: IPv6Address
+    prefixes: tuple[IPv6Network, ...]
+    security: tuple[SecurityAssociation, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAgentSettings:
+    """Whom a home agent serves, and within which bounds (RFC 6275 §10, RFC 3963 §6).
+
+    ``home_prefixes`` are the home links. Times in seconds. ``timestamp_window`` is how far a
+    replay protection timestamp may be from our clock (RFC 4285 §6).
+    """
+
+    address: IPv6Address
+    home_prefixes: tuple[IPv6Network, ...]
+    served: tuple[ServedMobileRouter, ...]
+    max_lifetime: int = 600
+    min_lifetime: int = 4
+    timestamp_window: float = 7.0
+    nemo: bool = True
