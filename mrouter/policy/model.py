@@ -40,7 +40,7 @@ class Steer:
 
 @dataclass(frozen=True, slots=True)
 class Bicast:
-    """Send a copy over each of the first ``copies`` of ``links`` that are up; drop while none is."""
+    """Send a copy over each of the first ``copies`` of ``links`` that are up; drop if none is."""
 
     links: tuple[str, ...]
     copies: int

@@ -63,7 +63,15 @@ class StopRequested:
     deregister: bool
 
 
-Event = PacketReceived | EgressChanged | TimerFired | StopRequested
+@dataclass(frozen=True, slots=True)
+class ForwardingFailed:
+    """The data plane could not be set up for a binding of the home agent (RFC 3963 §6.6)."""
+
+    home_address: IPv6Address
+    ifid: int | None
+
+
+Event = PacketReceived | EgressChanged | TimerFired | StopRequested | ForwardingFailed
 
 
 # --- effects ------------------------------------------------------------------------------

@@ -65,13 +65,15 @@ class CareOfAddressInformation:
     """CoAINFO: which binding, and its priority, lower is better (draft §5.3.1).
 
     In dialect rfc5648 the same data travel in a Binding Identifier option (RFC 5648 §4.1), whose
-    own ``status`` and ``care_of_address`` are used there alone.
+    own ``status``, ``care_of_address`` and ``home_and_foreign`` (the H flag: this binding and the
+    home link are used at once) exist there alone.
     """
 
     ifid: int
     ifpri: int
     status: int = 0
     care_of_address: IPv6Address | None = None
+    home_and_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,200 @@
+"""Load a configuration file: TOML in, a role's configuration or every mistake in it out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mrouter.config.model import HomeAgentConfig, MobileRouterConfig
+from mrouter.config.schema import (
+    ConfigFile,
+    HomeAgentFile,
+    MobileRouterFile,
+    ServedTable,
+)
+from mrouter.errors import ConfigError, FileError, Problem
+from mrouter.protocol.settings import (
+    HomeAgentSettings,
+    MobileRouterSettings,
+    ServedMobileRouter,
+)
+from mrouter.toml_model import (
+    as_list,
+    find_nested_prefixes,
+    find_repeats,
+    iter_values,
+    parse_address,
+    parse_prefix,
+    validate,
+)
+from mrouter.toml_source import (
+    MistakeError,
+    TomlSource,
+    read_toml,
+    show,
+    sorted_by_line,
+    suggest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+T = TypeVar("T")
+
+_MOBILE_ROUTER = "mobile-router"
+_HOME_AGENT = "home-agent"
+_ROLES = (_MOBILE_ROUTER, _HOME_AGENT)
+
+
+def load_config(path: Path) -> MobileRouterConfig | HomeAgentConfig:
+    """Read the configuration file at ``path``, and the key files that it names.
+
+    Its ``role`` decides which. File names in it are relative to its directory. The policy file
+    is not read. Raises `ConfigError` with every problem found; no key shows in any of them.
+    """
+    try:
+        source = read_toml(path)
+    except FileError as error:
+        raise ConfigError(error.problems) from None
+    context = {"directory": path.absolute().parent}
+    match source.data.get("role"):
+        case "mobile-router":
+            router, problems = validate(MobileRouterFile, source, context)
+            problems += _find_problems_of_links(source)
+            if router is not None and not problems:
+                return _make_mobile_router(router)
+        case "home-agent":
+            agent, problems = validate(HomeAgentFile, source, context)
+            problems += _find_problems_of_served(source)
+            if agent is not None and not problems:
+                return _make_home_agent(agent)
+        case role:
+            problems = [_describe_role(source, role)]
+    raise ConfigError(sorted_by_line(problems))
+
+
+def _describe_role(source: TomlSource, role: Any) -> Problem:
+    if role is None:
+        return source.problem(("role",), "is missing", f'write role = "{_MOBILE_ROUTER}"')
+    message = f"must be {' or '.join(show(known) for known in _ROLES)}"
+    suggestion = suggest(role, _ROLES) if isinstance(role, str) else ""
+    return source.problem(("role",), message, suggestion)
+
+
+def _find_problems_of_links(source: TomlSource) -> Iterator[Problem]:
+    for key in ("name", "interface", "ifpri"):
+        yield from find_repeats(source, "link", key)
+    egress = [interface for _, interface in iter_values(source, "link", "interface")]
+    table = source.data.get(_MOBILE_ROUTER)
+    ingress = as_list(table.get("ingress", [])) if isinstance(table, dict) else []
+    for index, name in enumerate(ingress):
+        if name in egress:
+            path = (_MOBILE_ROUTER, "ingress", index)
+            message = "is the interface of a link, which leads out"
+            yield source.problem(path, message, "name the interface of the mobile network")
+
+
+def _find_problems_of_served(source: TomlSource) -> Iterator[Problem]:
+    yield from find_repeats(source, _MOBILE_ROUTER, "name")
+    yield from find_repeats(source, _MOBILE_ROUTER, "home-address", parse_address)
+    yield from _find_misplaced_home_addresses(source)
+    yield from _find_shared_prefixes(source)
+
+
+def _find_misplaced_home_addresses(source: TomlSource) -> Iterator[Problem]:
+    table = source.data.get(_HOME_AGENT)
+    if not isinstance(table, dict):
+        return
+    prefixes = [
+        prefix
+        for item in as_list(table.get("home-prefixes", []))
+        if (prefix := _read(parse_prefix, item))
+    ]
+    home_agent = _read(parse_address, table.get("address"))
+    for path, value in iter_values(source, _MOBILE_ROUTER, "home-address"):
+        address = _read(parse_address, value)
+        if address is None:
+            continue
+        if address == home_agent:
+            yield source.problem(path, f"{address} is the address of the home agent")
+        if prefixes and not any(address in prefix for prefix in prefixes):
+            known = ", ".join(str(prefix) for prefix in prefixes)
+            yield source.problem(path, f"{address} lies in no home prefix", f"known: {known}")
+
+
+def _find_shared_prefixes(source: TomlSource) -> Iterator[Problem]:
+    paths, prefixes = [], []
+    for path, value in iter_values(source, _MOBILE_ROUTER, "prefixes"):
+        prefix = _read(parse_prefix, value)
+        if prefix is not None:
+            paths.append(path)
+            prefixes.append(prefix)
+    for one, other in find_nested_prefixes(prefixes):
+        later, earlier = max(one, other), min(one, other)
+        if paths[later][:2] != paths[earlier][:2]:
+            line = source.line_of(paths[earlier])
+            message = f"{prefixes[later]} overlaps {prefixes[earlier]} in line {line}"
+            yield source.problem(paths[later], message, "a prefix belongs to one mobile router")
+
+
+def _read(parse: Callable[[Any], T], value: Any) -> T | None:
+    """Read ``value``, or return None if it is wrong: then it has a problem of its own."""
+    try:
+        return parse(value)
+    except MistakeError:
+        return None
+
+
+def _common(file: ConfigFile) -> dict[str, Any]:
+    return {
+        "log_level": file.log_level,
+        "dialect": file.dialect,
+        "coainfo_type": file.coainfo_type,
+        "encapsulation": file.dataplane.encapsulation,
+        "metrics": file.metrics.listen,
+        "control_socket": file.control.socket,
+    }
+
+
+def _make_mobile_router(file: MobileRouterFile) -> MobileRouterConfig:
+    table = file.mobile_router
+    settings = MobileRouterSettings(
+        home_address=table.home_address,
+        home_agent=table.home_agent,
+        prefixes=tuple(table.prefixes),
+        explicit=table.prefix_mode,
+        security=file.security[0].to_association() if file.security else None,
+        lifetime=table.lifetime,
+        ifid_renewal=table.ifid_renewal or None,
+    )
+    return MobileRouterConfig(
+        settings=settings,
+        links=tuple(link.to_link() for link in file.link),
+        ingress=tuple(table.ingress),
+        policy=table.policy,
+        deregister_on_stop=table.deregister_on_stop,
+        **_common(file),
+    )
+
+
+def _make_home_agent(file: HomeAgentFile) -> HomeAgentConfig:
+    table = file.home_agent
+    settings = HomeAgentSettings(
+        address=table.address,
+        home_prefixes=tuple(table.home_prefixes),
+        served=tuple(_make_served(row) for row in file.mobile_router),
+        max_lifetime=table.max_lifetime,
+        min_lifetime=table.min_lifetime,
+        timestamp_window=table.timestamp_window,
+        nemo=table.nemo,
+    )
+    return HomeAgentConfig(settings=settings, **_common(file))
+
+
+def _make_served(row: ServedTable) -> ServedMobileRouter:
+    return ServedMobileRouter(
+        home_address=row.home_address,
+        prefixes=tuple(row.prefixes),
+        security=tuple(association.to_association() for association in row.security),
+        name=row.name,
+    )

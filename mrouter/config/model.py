@@ -1,0 +1,73 @@
+"""What a configuration file means, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mrouter.protocol.settings import HomeAgentSettings, MobileRouterSettings
+    from mrouter.wire.constants import Dialect
+
+DEFAULT_CONTROL_SOCKET = Path("/run/mrouter/mrouter.sock")
+
+
+class LogLevel(Enum):
+    """How much is logged; the values are the names of the standard library's levels."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Encapsulation(Enum):
+    """What carries packets between a care-of address and the home agent (DESIGN decision 2)."""
+
+    AUTO = "auto"
+    SEG6 = "seg6"
+    IP6TNL = "ip6tnl"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkConfig:
+    """A way out of the vehicle: its name in policies, its egress interface, its IFPRI."""
+
+    name: str
+    interface: str
+    ifpri: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What every role is told beside its protocol settings.
+
+    ``metrics`` is the numeric host and the port to serve metrics at, None for not at all.
+    """
+
+    log_level: LogLevel
+    dialect: Dialect
+    coainfo_type: int
+    encapsulation: Encapsulation
+    metrics: tuple[str, int] | None
+    control_socket: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MobileRouterConfig(Config):
+    """All that a mobile router is told; ``policy`` is the policy file, loaded separately."""
+
+    settings: MobileRouterSettings
+    links: tuple[LinkConfig, ...]
+    ingress: tuple[str, ...]
+    policy: Path
+    deregister_on_stop: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeAgentConfig(Config):
+    """All that a home agent is told."""
+
+    settings: HomeAgentSettings

@@ -1,0 +1,226 @@
+"""What a configuration file may hold, as pydantic models; `mrouter.config.load` reads it."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+)
+
+from mrouter.config.model import DEFAULT_CONTROL_SOCKET, Encapsulation, LinkConfig, LogLevel
+from mrouter.config.security import Associations, OneAssociation
+from mrouter.toml_model import (
+    Address,
+    InterfaceName,
+    Name,
+    Prefix,
+    StrictModel,
+    as_list,
+    expect_text,
+    one_of,
+    refuse_empty,
+    refuse_nested_prefixes,
+    refuse_repeats,
+    within,
+)
+from mrouter.toml_source import MistakeError, show
+from mrouter.wire.constants import DEFAULT_COAINFO_TYPE, Dialect, OptionType
+
+E = TypeVar("E", bound=Enum)
+
+#: The lifetime field has 16 bits and counts units of 4 s (RFC 6275 §6.1.7).
+_LONGEST_LIFETIME = 0xFFFF * 4
+_DAY = 86400
+#: What fits into a sockaddr_un with its closing zero.
+_LONGEST_SOCKET_PATH = 107
+_DEFAULT_LISTEN = ("::1", 9362)
+_LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})")
+
+
+def _choice(enumeration: type[E]) -> PlainValidator:
+    return PlainValidator(one_of({str(member.value): member for member in enumeration}))
+
+
+def _check_coainfo_type(number: int) -> int:
+    within(0, 255)(number)
+    if number in list(OptionType):
+        message = f"{number} is the type of the option {OptionType(number).name}"
+        raise MistakeError(message, f"write {DEFAULT_COAINFO_TYPE}")
+    return number
+
+
+def _parse_listen(value: Any) -> tuple[str, int] | None:
+    text = expect_text(value)
+    if text == "off":
+        return None
+    found = _LISTEN.fullmatch(text)
+    wrong = MistakeError(f"{show(text)} is not an address and a port", 'as in "[::1]:9362"')
+    if found is None or not 1 <= int(found[3]) <= 65535:
+        raise wrong
+    try:
+        host = IPv6Address(found[1]) if found[1] else IPv4Address(found[2])
+    except ValueError:
+        raise wrong from None
+    return str(host), int(found[3])
+
+
+def _resolve_path(value: Any, info: ValidationInfo) -> Path:
+    name = expect_text(value)
+    if not name or "\0" in name:
+        raise MistakeError(f"{show(name)} is not a file name")
+    directory: Path = info.context["directory"] if info.context else Path()
+    return directory / name
+
+
+def _check_socket_length(path: Path) -> Path:
+    if len(str(path).encode()) > _LONGEST_SOCKET_PATH:
+        message = f"the path of a socket has at most {_LONGEST_SOCKET_PATH} bytes"
+        raise MistakeError(message, f"write {show(str(DEFAULT_CONTROL_SOCKET))}")
+    return path
+
+
+def _refuse_whole_internet(prefix: IPv6Network) -> IPv6Network:
+    if prefix.prefixlen == 0:
+        raise MistakeError(f"{prefix} is the whole Internet, not a network")
+    return prefix
+
+
+_Networks = Annotated[
+    list[Annotated[Prefix, AfterValidator(_refuse_whole_internet)]],
+    BeforeValidator(as_list),
+    AfterValidator(refuse_nested_prefixes),
+]
+_Path = Annotated[Path, PlainValidator(_resolve_path)]
+_Lifetime = Annotated[int, AfterValidator(within(8, _LONGEST_LIFETIME, "seconds"))]
+
+
+class DataplaneTable(StrictModel):
+    """[dataplane]."""
+
+    encapsulation: Annotated[Encapsulation, _choice(Encapsulation)] = Encapsulation.AUTO
+
+
+class MetricsTable(StrictModel):
+    """[metrics]: on by default, ``listen = "off"`` for none."""
+
+    listen: Annotated[tuple[str, int] | None, PlainValidator(_parse_listen)] = _DEFAULT_LISTEN
+
+
+class ControlTable(StrictModel):
+    """[control]."""
+
+    socket: Annotated[_Path, AfterValidator(_check_socket_length)] = DEFAULT_CONTROL_SOCKET
+
+
+class ConfigFile(StrictModel):
+    """What the files of all roles have in common."""
+
+    role: str
+    log_level: Annotated[LogLevel, _choice(LogLevel)] = LogLevel.INFO
+    dialect: Annotated[Dialect, _choice(Dialect)] = Dialect.DRAFT_01
+    coainfo_type: Annotated[int, AfterValidator(_check_coainfo_type)] = DEFAULT_COAINFO_TYPE
+    dataplane: DataplaneTable = DataplaneTable()
+    metrics: MetricsTable = MetricsTable()
+    control: ControlTable = ControlTable()
+
+
+class MobileRouterTable(StrictModel):
+    """[mobile-router] in a mobile router's file."""
+
+    home_address: Address = Field(examples=['home-address = "2001:db8:f1::100"'])
+    home_agent: Address = Field(examples=['home-agent = "2001:db8:f0::2"'])
+    prefixes: _Networks = Field(examples=['prefixes = ["2001:db8:a1::/64"], or [] for none'])
+    prefix_mode: Annotated[bool, PlainValidator(one_of({"explicit": True, "implicit": False}))] = (
+        True
+    )
+    ingress: Annotated[
+        list[InterfaceName], BeforeValidator(as_list), AfterValidator(refuse_repeats)
+    ] = Field(default_factory=list)
+    policy: _Path = Field(examples=['policy = "vehicle.toml"'])
+    lifetime: _Lifetime = 120
+    ifid_renewal: Annotated[float, AfterValidator(within(0, 365 * _DAY, "seconds"))] = 0
+    deregister_on_stop: bool = False
+
+    @field_validator("home_agent")
+    @classmethod
+    def _refuse_own_address(cls, home_agent: IPv6Address, info: ValidationInfo) -> IPv6Address:
+        if home_agent == info.data.get("home_address"):
+            raise MistakeError(f"{home_agent} is the home address already")
+        return home_agent
+
+
+class LinkTable(StrictModel):
+    """One [[link]]."""
+
+    name: Name = Field(examples=['name = "lte"'])
+    interface: InterfaceName = Field(examples=['interface = "wwan0"'])
+    ifpri: Annotated[int, AfterValidator(within(0, 255))] = Field(examples=["ifpri = 0"])
+
+    def to_link(self) -> LinkConfig:
+        """Return the link as data."""
+        return LinkConfig(self.name, self.interface, self.ifpri)
+
+
+class MobileRouterFile(ConfigFile):
+    """The whole file of a mobile router."""
+
+    mobile_router: MobileRouterTable = Field(
+        examples=["[mobile-router] and below it home-address and home-agent"]
+    )
+    link: Annotated[list[LinkTable], AfterValidator(refuse_empty)] = Field(
+        examples=["[[link]] and below it name, interface and ifpri, for each way out"]
+    )
+    security: OneAssociation = Field(
+        examples=["[security] and below it spi, algorithm and key-file"]
+    )
+
+
+class HomeAgentTable(StrictModel):
+    """[home-agent] in a home agent's file."""
+
+    address: Address = Field(examples=['address = "2001:db8:f0::2"'])
+    home_prefixes: Annotated[_Networks, AfterValidator(refuse_empty)] = Field(
+        examples=['home-prefixes = ["2001:db8:f1::/64"]']
+    )
+    min_lifetime: Annotated[int, AfterValidator(within(4, _LONGEST_LIFETIME, "seconds"))] = 4
+    max_lifetime: _Lifetime = 600
+    timestamp_window: Annotated[float, AfterValidator(within(1, _DAY, "seconds"))] = 7.0
+    nemo: bool = True
+
+    @field_validator("max_lifetime")
+    @classmethod
+    def _refuse_less_than_min(cls, max_lifetime: int, info: ValidationInfo) -> int:
+        min_lifetime = info.data.get("min_lifetime", 0)
+        if max_lifetime < min_lifetime:
+            raise MistakeError(f"must be at least min-lifetime, {min_lifetime} seconds")
+        return max_lifetime
+
+
+class ServedTable(StrictModel):
+    """One [[mobile-router]] in a home agent's file."""
+
+    name: Name = Field(examples=['name = "bus-7"'])
+    home_address: Address = Field(examples=['home-address = "2001:db8:f1::100"'])
+    prefixes: _Networks = Field(examples=['prefixes = ["2001:db8:a1::/64"], or [] for none'])
+    security: Associations = Field(
+        examples=['security = [{ spi = 256, algorithm = "hmac-sha256", key-file = "bus-7.key" }]']
+    )
+
+
+class HomeAgentFile(ConfigFile):
+    """The whole file of a home agent."""
+
+    home_agent: HomeAgentTable = Field(
+        examples=["[home-agent] and below it address and home-prefixes"]
+    )
+    mobile_router: list[ServedTable] = Field(default_factory=list)

@@ -1,0 +1,174 @@
+"""Pieces of ruleset that both ends of the tunnels share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mrouter.dataplane import marks
+from mrouter.dataplane.nft import Chain, NftSet
+from mrouter.dataplane.state import Encapsulation, Route, Rule, Seg6Decapsulation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv6Address
+
+from ipaddress import IPv6Network
+
+#: Where seg6 decapsulates: addresses that only our own table knows. The outer destination is
+#: rewritten to one of them, so that the ``local`` table, which holds the care-of address too,
+#: does not win, and no rule of anybody else's has to move.
+_FORWARD_INNER = IPv6Network("fd6d:726f:7574:6572::1/128")
+_DELIVER_INNER = IPv6Network("fd6d:726f:7574:6572::2/128")
+_LOCAL_TABLE = 255
+
+#: The collect-metadata ip6tnl device.
+TUNNEL_DEVICE = "mrouter0"
+
+#: How long a packet is remembered to know its copies by.
+_DUPLICATE_WINDOW = "500ms"
+
+#: A duplicate's key: addresses, and the transport header's first 16 (or 8) octets. For UDP that
+#: is ports, length, checksum and the first 8 octets of payload, where RTP has its sequence number.
+_LONG_KEY = "ip6 saddr . ip6 daddr . @th,0,64 . @th,64,64"
+_SHORT_KEY = "ip6 saddr . ip6 daddr . @th,0,64"
+_LONG_KEY_AT_LEAST = 40 + 16
+
+#: Neighbour discovery, router discovery and multicast listener reports: never steered.
+UNSTEERED_ICMPV6 = "icmpv6 type { 130-137, 143 }"
+
+BASE_COUNTERS = ("outer_rejected", "inner_rejected", "duplicates_dropped", "bicast_copies")
+
+
+def set_mark(kept: int, value: int) -> str:
+    """Return the statement that keeps the bits ``kept`` of ours, and all foreign ones."""
+    mask = (~marks.FIREWALL_MASK & 0xFFFFFFFF) | kept
+    return f"meta mark set meta mark & {mask:#010x} | {value:#010x}"
+
+
+def has_mark(bits: int) -> str:
+    """Return the match "all of ``bits`` are set"."""
+    return f"meta mark & {bits:#010x} == {bits:#010x}"
+
+
+def set_connection_mark(cleared: int, value: int) -> str:
+    """Return the statement that replaces the bits ``cleared`` by ``value``."""
+    return f"ct mark set ct mark & {~cleared & 0xFFFFFFFF:#010x} | {value:#010x}"
+
+
+def raw_chains() -> tuple[Chain, ...]:
+    """Keep the outer packets out of connection tracking: only the inner flows are flows."""
+    return tuple(
+        Chain(f"raw_{hook}", ("meta l4proto 41 notrack",), f"type filter hook {hook} priority raw;")
+        for hook in ("prerouting", "output")
+    )
+
+
+def signalling_chain() -> Chain:
+    """Keep Mobility Header packets from the kernel's own answer; the agent has read them already.
+
+    A kernel without ``mip6`` would answer the Home Address option and the type 2 routing header
+    with a Parameter Problem.
+    """
+    return Chain("input", ("meta l4proto 135 drop",), "type filter hook input priority filter;")
+
+
+def bicast_label_rule() -> str:
+    """Return the rule that hands an outer packet's bicast label on to its mark."""
+    return (
+        f"ip6 flowlabel {marks.BICAST_FLOW_LABEL:#x} {set_mark(marks.FIREWALL_MASK, marks.BICAST)}"
+    )
+
+
+def decapsulation_rules(
+    encapsulation: Encapsulation, local_addresses: Iterable[IPv6Address]
+) -> tuple[str, ...]:
+    """Return the rules that send an accepted outer packet to its decapsulation."""
+    if encapsulation is Encapsulation.IP6TNL:
+        return ()
+    # the inner destination stands 24 octets into the second IPv6 header
+    deliver = ", ".join(f"{int(address):#034x}" for address in sorted(local_addresses))
+    return (
+        f"@nh,512,128 {{ {deliver} }} ip6 daddr set {_DELIVER_INNER.network_address} accept",
+        f"ip6 daddr set {_FORWARD_INNER.network_address} accept",
+    )
+
+
+def decapsulation_routes(encapsulation: Encapsulation, device: str) -> frozenset[Route]:
+    """Return the routes that decapsulate.
+
+    ``device`` is formal, as in every light-weight tunnel's route, but must be up and not ``lo``,
+    through which the kernel makes no true route.
+    """
+    if encapsulation is Encapsulation.IP6TNL:
+        return frozenset()
+    return frozenset(
+        {
+            Route(marks.DECAP_TABLE, _FORWARD_INNER, device, tunnel=Seg6Decapsulation()),
+            Route(
+                marks.DECAP_TABLE, _DELIVER_INNER, device, tunnel=Seg6Decapsulation(_LOCAL_TABLE)
+            ),
+        }
+    )
+
+
+def decapsulation_rule_set(encapsulation: Encapsulation) -> frozenset[Rule]:
+    """Return the rule that finds the decapsulating routes."""
+    if encapsulation is Encapsulation.IP6TNL:
+        return frozenset()
+    return frozenset({Rule(marks.DECAP_TABLE, marks.DECAP, marks.DECAP)})
+
+
+def duplicate_sets(slots: Iterable[int]) -> tuple[NftSet, ...]:
+    """Return, for each of ``slots``, the sets of keys of what came by it."""
+    return tuple(
+        NftSet(
+            f"seen_{length}_{slot}",
+            f"typeof {key}; flags dynamic,timeout; timeout {_DUPLICATE_WINDOW}; size 65536;",
+        )
+        for slot in slots
+        for length, key in (("long", _LONG_KEY), ("short", _SHORT_KEY))
+    )
+
+
+def duplicate_chains(slots: Iterable[int]) -> tuple[Chain, ...]:
+    """Return a chain ``unseen_<slot>`` for each of ``slots``: drop what came by another slot.
+
+    Two packets that came by one slot are never each other's copies, so equal payloads that were
+    sent twice are delivered twice.
+    """
+    slots = tuple(slots)
+    chains = []
+    for slot in slots:
+        rules = [f"meta length < {_LONG_KEY_AT_LEAST} goto unseen_short_{slot}"]
+        for length, key in (("long", _LONG_KEY), ("short", _SHORT_KEY)):
+            tests = [
+                f"{key} @seen_{length}_{other} counter name duplicates_dropped drop"
+                for other in slots
+                if other != slot
+            ]
+            remember = f"update @seen_{length}_{slot} {{ {key} }}"
+            if length == "long":
+                chains.append(Chain(f"unseen_{slot}", (*rules, *tests, remember)))
+            else:
+                chains.append(Chain(f"unseen_short_{slot}", (*tests, remember)))
+    return tuple(chains)
+
+
+def copy_rules(slot: int) -> tuple[str, ...]:
+    """Return the rules that send a copy by ``slot``.
+
+    The copy is made towards ``::1``, which always has a route; the output hook then clears its
+    COPY bit, and the changed mark makes the kernel route it again, by the slot's table.
+    """
+    bits = marks.ENCAP | marks.BICAST | marks.COPY | marks.STRICT | marks.mark_slot(slot)
+    return (set_mark(0, bits), "counter name bicast_copies", "dup to ::1")
+
+
+def route_copy_rule() -> str:
+    """Return the output hook's rule for copies."""
+    return f"{has_mark(marks.COPY)} {set_mark(marks.FIREWALL_MASK & ~marks.COPY, 0)} accept"
+
+
+def label_rule() -> str:
+    """Return the rule that labels the outer packet of a bicast copy."""
+    return f"{has_mark(marks.BICAST)} ip6 flowlabel set {marks.BICAST_FLOW_LABEL:#x}"

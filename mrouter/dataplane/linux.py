@@ -1,0 +1,269 @@
+"""The desired state into a Linux kernel: only the difference, adding before deleting."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nftables
+from pyroute2.netlink.rtnl import RTM_GETROUTE, RTM_GETRULE
+from pyroute2.netlink.rtnl.fibmsg import fibmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+from mrouter.dataplane import nft
+from mrouter.dataplane.routing import make_route, make_rule, read_route, read_rule
+from mrouter.dataplane.state import DataplaneState, Encapsulation
+from mrouter.dataplane.tunnel_device import add_tunnel_device, remove_tunnel_device
+from mrouter.errors import DataplaneError
+from mrouter.netlink import RouteSocket
+
+if TYPE_CHECKING:
+    from mrouter.dataplane.state import Route, Rule
+    from mrouter.netlink import NetlinkFailure
+
+_SYSCTL = Path("/proc/sys/net")
+_LWTUNNEL_HOOKS = _SYSCTL / "netfilter/nf_hooks_lwtunnel"
+
+
+class LinuxDataplane:
+    """The kernel of this network namespace.
+
+    The first ``apply`` adopts or removes whatever a former run left under our table name and
+    protocol number; later ones compare with what was applied last, or with the kernel if
+    ``verify`` asks for it (after a link event, which may have taken routes away).
+    """
+
+    def __init__(self) -> None:
+        """Open netlink and libnftables.
+
+        :raises DataplaneError: where libnftables or the privilege to use it is missing.
+        """
+        self._nft = nftables.Nftables()
+        self._nft.set_handle_output(False)
+        self._socket = RouteSocket()
+        self._table: nft.NftTable | None = None
+        self._routes: frozenset[Route] | None = None
+        self._rules: frozenset[Rule] | None = None
+        self._prepared = False
+
+    def close(self) -> None:
+        """Close the sockets; what stands in the kernel goes on forwarding."""
+        self._socket.close()
+
+    def apply(self, state: DataplaneState, *, verify: bool = False) -> None:
+        """Make the kernel hold ``state``: routes, then rules, then the nft table, then deletions.
+
+        :raises DataplaneError: naming the operation; what was in force stays, as far as it was
+            not yet replaced, and the next ``apply`` starts from what the kernel really holds.
+        """
+        try:
+            self._apply(state, verify=verify)
+        except DataplaneError:
+            self._routes = self._rules = None
+            self._table = None
+            raise
+
+    def remove(self) -> None:
+        """Remove everything of ours from the kernel."""
+        self._run_nft(nft.render_removal())
+        self._transact("delete rule", [make_rule(r, add=False) for r in self._dump_rules()])
+        self._delete_routes(self._dump_routes())
+        remove_tunnel_device(self._socket)
+        self._table = self._routes = self._rules = None
+
+    def read_counters(self) -> dict[str, tuple[int, int]]:
+        """Return every named counter's (packets, bytes)."""
+        listing = self._list(f"list counters table {nft.TABLE}")
+        counters = (item["counter"] for item in listing if "counter" in item)
+        return {item["name"]: (item["packets"], item["bytes"]) for item in counters}
+
+    def read_set_counters(self, name: str) -> dict[tuple[int, ...], tuple[int, int]]:
+        """Return the (packets, bytes) of each element of a set that counts; keys are numbers."""
+        found: dict[tuple[int, ...], tuple[int, int]] = {}
+        for item in self._list(f"list set {nft.TABLE} {name}"):
+            for element in item.get("set", {}).get("elem", ()):
+                inner = element["elem"]
+                counter = inner["counter"]
+                key = tuple(int(part) for part in inner["val"]["concat"])
+                found[key] = (counter["packets"], counter["bytes"])
+        return found
+
+    def _apply(self, state: DataplaneState, *, verify: bool) -> None:
+        self._prepare(state)
+        for name in state.router_advertisement_interfaces:
+            _keep_router_advertisements(name)
+        known = None if verify else self._routes
+        old_routes = self._dump_routes() if known is None else known
+        # a dumped route is known by table and destination alone: it is replaced, not compared
+        fresh = state.routes if known is None else state.routes - known
+        old_rules = self._dump_rules() if verify or self._rules is None else self._rules
+        self._add_routes(fresh)
+        self._transact("add rule", [make_rule(rule, add=True) for rule in state.rules - old_rules])
+        if self._table is None:
+            self._run_nft(nft.render_replacement(state.table))
+        else:
+            self._run_nft(nft.render_change(self._table, state.table))
+        self._table = state.table
+        self._transact(
+            "delete rule", [make_rule(rule, add=False) for rule in old_rules - state.rules]
+        )
+        kept = {(route.table, route.destination) for route in state.routes}
+        self._delete_routes(
+            {route for route in old_routes if (route.table, route.destination) not in kept}
+        )
+        self._routes, self._rules = state.routes, state.rules
+        if not self._prepared:
+            # only now that nothing can leak
+            _write_sysctl("ipv6/conf/all/forwarding", "1")
+            self._prepared = True
+
+    def _prepare(self, state: DataplaneState) -> None:
+        if self._prepared:
+            return
+        if state.tunnel_device:
+            add_tunnel_device(self._socket)
+        else:
+            enable_lwtunnel_hooks()
+
+    def _add_routes(self, routes: frozenset[Route]) -> None:
+        messages = []
+        for route in sorted(routes, key=lambda route: (route.table, route.destination)):
+            try:
+                messages.append(make_route(route, socket.if_nametoindex, add=True))
+            except OSError as error:
+                raise DataplaneError(
+                    f"add route {route.destination} in table {route.table}",
+                    f"no interface {route.device}",
+                ) from error
+        self._transact("add route", messages)
+
+    def _delete_routes(self, routes: frozenset[Route] | set[Route]) -> None:
+        messages = [make_route(route, socket.if_nametoindex, add=False) for route in routes]
+        self._transact("delete route", messages)
+
+    def _dump_routes(self) -> frozenset[Route]:
+        message = rtmsg()
+        message["family"] = socket.AF_INET6
+        found = map(read_route, self._socket.dump(message, RTM_GETROUTE))
+        return frozenset(route for route in found if route is not None)
+
+    def _dump_rules(self) -> frozenset[Rule]:
+        message = fibmsg()
+        message["family"] = socket.AF_INET6
+        found = map(read_rule, self._socket.dump(message, RTM_GETRULE))
+        return frozenset(rule for rule in found if rule is not None)
+
+    def _transact(self, operation: str, messages: list[Any]) -> None:
+        if not messages:
+            return
+        for failure in self._socket.transact(messages):
+            if failure is not None and not _is_already_so(operation, failure):
+                raise DataplaneError(operation, str(failure), _suggest(operation, failure))
+
+    def _run_nft(self, commands: str) -> None:
+        if not commands:
+            return
+        code, _output, error = self._nft.cmd(commands)
+        if code != 0:
+            raise DataplaneError("load nftables rules", error.strip(), _suggest_nft(error))
+
+    def _list(self, command: str) -> list[Any]:
+        code, output, error = self._nft.json_cmd(
+            {"nftables": [{"metainfo": {"json_schema_version": 1}}, *_list_command(command)]}
+        )
+        if code != 0:
+            raise DataplaneError(command, error.strip())
+        return list(output["nftables"]) if output else []
+
+
+def choose_encapsulation(wanted: Encapsulation | None) -> Encapsulation:
+    """Return ``wanted`` or, if None, what this kernel can: ``ip6tnl`` where it has it.
+
+    :raises DataplaneError: where the kernel has neither.
+    """
+    if wanted is not None:
+        return wanted
+    route_socket = RouteSocket()
+    try:
+        try:
+            add_tunnel_device(route_socket)
+        except DataplaneError:
+            if not _LWTUNNEL_HOOKS.exists():
+                raise
+            return Encapsulation.SEG6
+        return Encapsulation.IP6TNL
+    finally:
+        route_socket.close()
+
+
+def enable_lwtunnel_hooks() -> None:
+    """Let inner packets of light-weight tunnels pass netfilter, and so connection tracking.
+
+    The switch is the kernel's one and only, for all namespaces, and can't be unset; it changes
+    nothing for packets that are not encapsulated by a light-weight tunnel.
+
+    :raises DataplaneError: where the kernel has no such switch or it may not be set.
+    """
+    try:
+        if _LWTUNNEL_HOOKS.read_text().strip() != "1":
+            _LWTUNNEL_HOOKS.write_text("1")
+    except OSError as error:
+        raise DataplaneError(
+            f"set {_LWTUNNEL_HOOKS}",
+            str(error),
+            "the seg6 encapsulation needs Linux 5.15 or later with CONFIG_NETFILTER and seg6; "
+            'where there is ip6_tunnel use encapsulation = "ip6tnl"',
+        ) from error
+
+
+def _list_command(command: str) -> list[dict[str, Any]]:
+    _verb, what, *_rest = command.split()
+    family, table = nft.TABLE.split()
+    if what == "counters":
+        return [{"list": {"counters": {"family": family, "table": table}}}]
+    name = command.split()[-1]
+    return [{"list": {"set": {"family": family, "table": table, "name": name}}}]
+
+
+def _is_already_so(operation: str, failure: NetlinkFailure) -> bool:
+    """Tell whether what was asked for is so anyway, by somebody else's doing."""
+    if operation.startswith("add"):
+        return failure.errno == errno.EEXIST
+    return failure.errno in (errno.ESRCH, errno.ENOENT, errno.ENODEV)
+
+
+def _suggest(operation: str, failure: NetlinkFailure) -> str:
+    if failure.errno == errno.EPERM:
+        return "CAP_NET_ADMIN is missing"
+    if failure.errno == errno.EOPNOTSUPP and operation == "add route":
+        return "the kernel lacks this encapsulation: CONFIG_IPV6_SEG6_LWTUNNEL or ip6_tunnel"
+    return ""
+
+
+def _suggest_nft(error: str) -> str:
+    if "not permitted" in error:
+        return "CAP_NET_ADMIN is missing"
+    if "not supported" in error or "No such file" in error:
+        return "the kernel lacks one of nf_tables, nft_ct, nft_fib_ipv6, nft_dup_ipv6: load them"
+    return ""
+
+
+def _keep_router_advertisements(name: str) -> None:
+    """Set ``accept_ra`` 2 where it is 1: with forwarding on, 1 would mean "ignore"."""
+    path = f"ipv6/conf/{name}/accept_ra"
+    try:
+        if (_SYSCTL / path).read_text().strip() == "1":
+            _write_sysctl(path, "2")
+    except FileNotFoundError:
+        return  # the interface is away at the moment
+
+
+def _write_sysctl(path: str, value: str) -> None:
+    target = _SYSCTL / path
+    try:
+        if target.read_text().strip() != value:
+            target.write_text(value)
+    except OSError as error:
+        raise DataplaneError(f"set {target}", str(error), "CAP_NET_ADMIN is missing") from error

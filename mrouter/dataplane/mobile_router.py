@@ -1,0 +1,326 @@
+"""The mobile router's desired kernel state, from its bindings, its links and its policies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
+
+from mrouter.dataplane import fragments, marks
+from mrouter.dataplane.classify import compile_classification
+from mrouter.dataplane.fragments import has_mark, set_mark
+from mrouter.dataplane.nft import Chain, NftSet, NftTable
+from mrouter.dataplane.state import (
+    DataplaneState,
+    Encapsulation,
+    Ip6Encapsulation,
+    Route,
+    Rule,
+    Seg6Encapsulation,
+)
+from mrouter.policy.model import Bicast, Drop
+from mrouter.policy.resolve import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mrouter.policy.model import Action, PolicyTable
+
+_DEFAULT = IPv6Network("::/0")
+#: The outer and the inner IPv6 header, and TCP's own without options.
+_MSS_OVERHEAD = 40 + 40 + 20
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelPath:
+    """One care-of address and the way out of it.
+
+    ``usable``: the home agent has accepted the binding, so that flows may take it. A path that
+    is not (or no longer) usable still accepts what the home agent sends to it.
+    """
+
+    slot: int
+    link: str
+    interface: str
+    care_of_address: IPv6Address
+    gateway: IPv6Address | None
+    mtu: int
+    usable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MobileRouterView:
+    """All that the mobile router's kernel state is made from.
+
+    ``paths`` in order of preference: where a link has several usable ones the first is used.
+    ``local_addresses`` are the router's own that a tunnelled packet may be for. ``device`` is any
+    interface that is up, for routes that must name one.
+    ``numbers`` from ``number_policies``.
+    """
+
+    encapsulation: Encapsulation
+    home_agent: IPv6Address
+    home_address: IPv6Address
+    prefixes: tuple[IPv6Network, ...]
+    ingress: tuple[str, ...]
+    egress: tuple[str, ...]
+    paths: tuple[TunnelPath, ...]
+    local_addresses: tuple[IPv6Address, ...]
+    device: str
+    policies: PolicyTable
+    numbers: Mapping[str, int]
+
+
+def choose_paths(paths: Iterable[TunnelPath]) -> dict[str, TunnelPath]:
+    """Return each link's path: the first usable one."""
+    chosen: dict[str, TunnelPath] = {}
+    for path in paths:
+        if path.usable:
+            chosen.setdefault(path.link, path)
+    return chosen
+
+
+def build_mobile_router(view: MobileRouterView) -> DataplaneState:
+    """Build the whole kernel state that ``view`` asks for; pure."""
+    routes, rules = _build_routing(view)
+    return DataplaneState(
+        table=_build_table(view),
+        routes=routes,
+        rules=rules,
+        tunnel_device=view.encapsulation is Encapsulation.IP6TNL,
+        router_advertisement_interfaces=view.egress,
+    )
+
+
+def _build_routing(view: MobileRouterView) -> tuple[frozenset[Route], frozenset[Rule]]:
+    routes = set(fragments.decapsulation_routes(view.encapsulation, view.device))
+    rules = set(fragments.decapsulation_rule_set(view.encapsulation))
+    home_agent = IPv6Network(view.home_agent)
+    for path in view.paths:
+        if not path.usable:
+            continue
+        table = marks.slot_table(path.slot)
+        bits = marks.ENCAP | marks.mark_slot(path.slot)
+        rules.add(Rule(table, bits, marks.ENCAP | marks.SLOT_MASK))
+        if view.encapsulation is Encapsulation.SEG6:
+            seg6 = Seg6Encapsulation(view.home_agent)
+            routes.add(Route(table, _DEFAULT, path.interface, path.gateway, seg6))
+            # the outer packet carries the same mark and is routed again
+            routes.add(Route(table, home_agent, path.interface, path.gateway))
+        else:
+            ip6 = Ip6Encapsulation(path.care_of_address, view.home_agent)
+            outer = marks.outer_table(path.slot)
+            routes.add(Route(table, _DEFAULT, fragments.TUNNEL_DEVICE, tunnel=ip6))
+            routes.add(Route(outer, home_agent, path.interface, path.gateway))
+            rules.add(Rule(outer, source=path.care_of_address))
+    # never leak: what was to be encapsulated and has no tunnel goes nowhere
+    rules.add(Rule(marks.STRICT_TABLE, marks.ENCAP, marks.ENCAP, unreachable=True))
+    return frozenset(routes), frozenset(rules)
+
+
+def _build_table(view: MobileRouterView) -> NftTable:
+    chosen = choose_paths(view.paths)
+    links = sorted({path.link for path in view.paths})
+    classification = compile_classification(view.policies, dict(view.numbers))
+    actions = {action: f"action_{n}" for n, action in enumerate(_distinct(view.policies))}
+    slots = [path.slot for path in view.paths]
+    home = {IPv6Network(view.home_address), *view.prefixes}
+    sets = (
+        NftSet("home", "type ipv6_addr; flags interval;", "set", dict.fromkeys(map(str, home), "")),
+        NftSet("ingress", "type ifname;", "set", {f'"{name}"': "" for name in view.ingress}),
+        NftSet("egress", "type ifname;", "set", {f'"{name}"': "" for name in view.egress}),
+        NftSet(
+            "decap",
+            "type ipv6_addr : verdict;",
+            "map",
+            {str(path.care_of_address): f"goto decap_{path.slot}" for path in view.paths},
+        ),
+        NftSet(
+            "actions",
+            "type mark : verdict;",
+            "map",
+            {
+                f"{marks.mark_policy(view.numbers[policy.name]):#010x}": (
+                    f"goto {actions[policy.action]}"
+                )
+                for policy in view.policies.policies
+            },
+        ),
+        NftSet("usage", "typeof ct mark . meta mark; flags dynamic; size 65536; counter;"),
+        *fragments.duplicate_sets(slots),
+        *classification.sets,
+    )
+    chains = (
+        *fragments.raw_chains(),
+        fragments.signalling_chain(),
+        *_entry_chains(view, actions),
+        *_path_chains(view),
+        *fragments.duplicate_chains(slots),
+        *classification.chains,
+        *(Chain(name, _action_rules(action, chosen)) for action, name in actions.items()),
+    )
+    counters = (
+        *fragments.BASE_COUNTERS,
+        "unencapsulated_rejected",
+        "leaks_prevented",
+        "no_link_dropped",
+        "policy_dropped",
+        *(f"uplink-{link}" for link in links),
+        *(f"downlink-{link}" for link in links),
+    )
+    return NftTable(counters, sets, chains)
+
+
+def _distinct(table: PolicyTable) -> list[Action]:
+    """Return each action once, in file order: a failover rewrites one chain an action."""
+    return list(dict.fromkeys(policy.action for policy in table.policies))
+
+
+def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tuple[Chain, ...]:
+    default_action = actions[view.policies.policies[-1].action]
+    decapsulated = has_mark(marks.DECAP)
+    return (
+        Chain(
+            "prerouting",
+            (
+                "meta l4proto 41 ip6 daddr vmap @decap",
+                f"{decapsulated} goto inner",
+                "iifname @egress ip6 daddr @home counter name unencapsulated_rejected drop",
+                "iifname @ingress jump uplink",
+            ),
+            "type filter hook prerouting priority mangle;",
+        ),
+        Chain(
+            "outer",
+            (
+                fragments.bicast_label_rule(),
+                *fragments.decapsulation_rules(view.encapsulation, view.local_addresses),
+                "accept",
+            ),
+        ),
+        Chain(
+            "inner",
+            (
+                "ip6 daddr != @home counter name inner_rejected drop",
+                "ip6 saddr @home counter name inner_rejected drop",
+                *(
+                    f"{has_mark(marks.BICAST)} {rule}"
+                    for rule in _optional_vmap("jump unseen", view.paths)
+                ),
+                "update @usage { ct mark . meta mark }",
+                *_clamp_rules(view),
+                set_mark(0, 0),
+            ),
+        ),
+        Chain(
+            "uplink",
+            (
+                f"{fragments.UNSTEERED_ICMPV6} return",
+                "ip6 daddr { fe80::/10, ff00::/8 } return",
+                "ip6 daddr @home return",
+                "fib daddr type local return",
+                *_clamp_rules(view),
+                f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
+                "jump classify",
+                f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
+                # connection tracking does not know this packet: it has no verdict to keep
+                f"goto {default_action}",
+            ),
+        ),
+        Chain(
+            "output",
+            (
+                fragments.route_copy_rule(),
+                "ip6 saddr @home jump uplink",
+            ),
+            "type route hook output priority mangle;",
+        ),
+        Chain(
+            "forward",
+            (
+                f"iifname @ingress oifname @egress meta mark & {marks.ENCAP:#010x} == 0 "
+                "counter name leaks_prevented drop",
+            ),
+            "type filter hook forward priority filter;",
+        ),
+    )
+
+
+def _path_chains(view: MobileRouterView) -> Iterable[Chain]:
+    for path in view.paths:
+        slot = marks.mark_slot(path.slot)
+        # accept tunnelled packets from the home agent alone, with no header in between
+        yield Chain(
+            f"decap_{path.slot}",
+            (
+                f"ip6 saddr != {view.home_agent} counter name outer_rejected drop",
+                "ip6 nexthdr != 41 counter name outer_rejected drop",
+                set_mark(0, marks.DECAP | slot),
+                f"counter name downlink-{path.link}",
+                "goto outer",
+            ),
+        )
+        yield Chain(
+            f"link_{path.slot}",
+            (set_mark(0, marks.ENCAP | slot), "update @usage { ct mark . meta mark }", "accept"),
+        )
+        yield Chain(
+            f"copy_{path.slot}",
+            (*fragments.copy_rules(path.slot), "update @usage { ct mark . meta mark }"),
+        )
+        # several care-of addresses may stand on one interface: the kernel's choice is not ours
+        yield Chain(
+            f"outer_{path.slot}",
+            (f"counter name uplink-{path.link}", f"ip6 saddr set {path.care_of_address}"),
+        )
+    yield Chain(
+        "postrouting",
+        (
+            f"meta mark & {marks.ENCAP:#010x} == 0 accept",
+            f"ip6 daddr != {view.home_agent} accept",
+            "ip6 nexthdr != 41 accept",
+            fragments.label_rule(),
+            *_optional_vmap("goto outer", view.paths),
+        ),
+        "type filter hook postrouting priority mangle;",
+    )
+
+
+def _optional_vmap(verdict: str, paths: tuple[TunnelPath, ...]) -> tuple[str, ...]:
+    if not paths:
+        return ()
+    elements = ", ".join(
+        f"{marks.mark_slot(path.slot):#010x} : {verdict}_{path.slot}" for path in paths
+    )
+    return (f"meta mark & {marks.SLOT_MASK:#010x} vmap {{ {elements} }}",)
+
+
+def _action_rules(action: Action, chosen: Mapping[str, TunnelPath]) -> tuple[str, ...]:
+    if isinstance(action, Drop):
+        return ("counter name policy_dropped drop",)
+    paths = [chosen[link] for link in resolve(action, chosen)]
+    if not paths:
+        return ("counter name no_link_dropped drop",)
+    if not isinstance(action, Bicast):
+        return (f"goto link_{paths[0].slot}",)
+    # the last "copy" is the packet itself; alone it needs no looking for duplicates
+    *copies, last = paths
+    if not copies:
+        return (f"goto link_{last.slot}",)
+    bits = marks.ENCAP | marks.BICAST | marks.mark_slot(last.slot)
+    return (
+        *(f"jump copy_{path.slot}" for path in copies),
+        set_mark(0, bits),
+        "update @usage { ct mark . meta mark }",
+        "accept",
+    )
+
+
+def _clamp_rules(view: MobileRouterView) -> tuple[str, ...]:
+    """Clamp TCP's segment size to what the narrowest path takes with the outer header."""
+    if not view.paths:
+        return ()
+    size = min(path.mtu for path in view.paths) - _MSS_OVERHEAD
+    return (
+        f"tcp flags & syn == syn tcp option maxseg size > {size} tcp option maxseg size set {size}",
+    )

@@ -1,0 +1,153 @@
+"""An nftables table as data, its text, and the text that turns one table into another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+#: Family and name of the one table that is ours.
+TABLE = "ip6 mrouter"
+
+#: libnftables reads one command per line; so many elements go into one.
+_ELEMENTS_PER_COMMAND = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain: its rules in nft's syntax; ``hook`` is what makes it a base chain."""
+
+    name: str
+    rules: tuple[str, ...]
+    hook: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NftSet:
+    """A set or map. ``elements`` maps a key to "" (set) or to its value (map).
+
+    ``declaration`` is what stands between the braces before the elements. A dynamic set's
+    elements are the kernel's own business: leave them empty here, and they are not touched.
+    """
+
+    name: str
+    declaration: str
+    kind: str = "set"
+    elements: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NftTable:
+    """The whole table; names are unique within each field."""
+
+    counters: tuple[str, ...]
+    sets: tuple[NftSet, ...]
+    chains: tuple[Chain, ...]
+
+
+def render_table(table: NftTable) -> str:
+    """Return commands that build ``table`` from nothing."""
+    lines = [f"add table {TABLE}"]
+    lines += [f"add counter {TABLE} {name}" for name in table.counters]
+    lines += [_declare_chain(chain) for chain in table.chains]
+    for item in table.sets:
+        lines.append(_declare_set(item))
+        lines += _change_elements("add", item.name, item.elements)
+    for chain in table.chains:
+        lines += _add_rules(chain)
+    return "\n".join(lines) + "\n"
+
+
+def render_replacement(table: NftTable) -> str:
+    """Return one transaction that puts ``table`` in the place of whatever stands there."""
+    return f"add table {TABLE}\ndelete table {TABLE}\n" + render_table(table)
+
+
+def render_removal() -> str:
+    """Return one transaction after which no table of ours stands."""
+    return f"add table {TABLE}\ndelete table {TABLE}\n"
+
+
+def render_change(old: NftTable, new: NftTable) -> str:
+    """Return one transaction from ``old`` to ``new``, "" if they are equal.
+
+    What is the same in both is not touched: counters count on, dynamic sets keep their elements.
+    A base chain's hook or a set's declaration can't be changed in place: then the whole table is
+    replaced, still at once.
+    """
+    if old == new:
+        return ""
+    old_chains = {chain.name: chain for chain in old.chains}
+    new_chains = {chain.name: chain for chain in new.chains}
+    old_sets = {item.name: item for item in old.sets}
+    new_sets = {item.name: item for item in new.sets}
+    if any(
+        name in old_chains and old_chains[name].hook != chain.hook
+        for name, chain in new_chains.items()
+    ) or any(
+        name in old_sets and _declaration(old_sets[name]) != _declaration(item)
+        for name, item in new_sets.items()
+    ):
+        return render_replacement(new)
+
+    lines = [f"add counter {TABLE} {name}" for name in new.counters if name not in old.counters]
+    lines += [_declare_chain(chain) for name, chain in new_chains.items() if name not in old_chains]
+    lines += [_declare_set(item) for name, item in new_sets.items() if name not in old_sets]
+    changed = [chain for name, chain in new_chains.items() if chain != old_chains.get(name)]
+    gone = [name for name in old_chains if name not in new_chains]
+    lines += [
+        f"flush chain {TABLE} {name}"
+        for name in [*(c.name for c in changed if c.name in old_chains), *gone]
+    ]
+    for name, item in new_sets.items():
+        before = old_sets[name].elements if name in old_sets else {}
+        lines += _render_element_changes(name, before, item.elements)
+    for chain in changed:
+        lines += _add_rules(chain)
+    lines += [
+        f"delete {item.kind} {TABLE} {name}"
+        for name, item in old_sets.items()
+        if name not in new_sets
+    ]
+    lines += [f"delete chain {TABLE} {name}" for name in gone]
+    lines += [f"delete counter {TABLE} {name}" for name in old.counters if name not in new.counters]
+    return "\n".join(lines) + "\n"
+
+
+def _render_element_changes(
+    name: str, before: Mapping[str, str], after: Mapping[str, str]
+) -> list[str]:
+    stale = {key: "" for key, value in before.items() if after.get(key) != value}
+    fresh = {key: value for key, value in after.items() if before.get(key) != value}
+    return [*_change_elements("delete", name, stale), *_change_elements("add", name, fresh)]
+
+
+def _change_elements(verb: str, name: str, elements: Mapping[str, str]) -> list[str]:
+    texts = [f"{key} : {value}" if value else key for key, value in elements.items()]
+    return [
+        f"{verb} element {TABLE} {name} {{ {', '.join(part)} }}"
+        for part in _split(texts, _ELEMENTS_PER_COMMAND)
+    ]
+
+
+def _split(texts: list[str], size: int) -> Iterable[list[str]]:
+    return (texts[start : start + size] for start in range(0, len(texts), size))
+
+
+def _declaration(item: NftSet) -> tuple[str, str]:
+    return item.kind, item.declaration
+
+
+def _declare_set(item: NftSet) -> str:
+    return f"add {item.kind} {TABLE} {item.name} {{ {item.declaration} }}"
+
+
+def _declare_chain(chain: Chain) -> str:
+    hook = f" {{ {chain.hook} }}" if chain.hook else ""
+    return f"add chain {TABLE} {chain.name}{hook}"
+
+
+def _add_rules(chain: Chain) -> list[str]:
+    return [f"add rule {TABLE} {chain.name} {rule}" for rule in chain.rules]

@@ -1,0 +1,84 @@
+"""The whole desired kernel state, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv6Address, IPv6Network
+
+from mrouter.dataplane.nft import NftTable
+
+
+class Encapsulation(Enum):
+    """How the kernel encapsulates IPv6 in IPv6; the bytes on the wire are the same."""
+
+    SEG6 = "seg6"
+    IP6TNL = "ip6tnl"
+
+
+@dataclass(frozen=True, slots=True)
+class Seg6Encapsulation:
+    """Encapsulate to ``segment`` with no routing header (``encap.red`` with one segment)."""
+
+    segment: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Ip6Encapsulation:
+    """Encapsulate by the collect-metadata ``ip6tnl`` device."""
+
+    source: IPv6Address
+    destination: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Seg6Decapsulation:
+    """Decapsulate; look the inner packet up in ``table``, or by the ordinary rules if None."""
+
+    table: int | None = None
+
+
+class RouteKind(Enum):
+    """What a route does with its packets."""
+
+    UNICAST = "unicast"
+    UNREACHABLE = "unreachable"
+    BLACKHOLE = "blackhole"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of ours, identified by table and destination."""
+
+    table: int
+    destination: IPv6Network
+    device: str = ""
+    via: IPv6Address | None = None
+    tunnel: Seg6Encapsulation | Ip6Encapsulation | Seg6Decapsulation | None = None
+    kind: RouteKind = RouteKind.UNICAST
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of ours; ``table`` is also its preference. No ``table`` look-up if unreachable."""
+
+    table: int
+    mark: int = 0
+    mask: int = 0
+    source: IPv6Address | None = None
+    unreachable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DataplaneState:
+    """Everything that the kernel shall hold for us, and nothing else under our names.
+
+    ``tunnel_device`` asks for the collect-metadata ``ip6tnl`` device. ``forwarding`` interfaces
+    get ``accept_ra`` 2 where it was 1, since forwarding would switch it off.
+    """
+
+    table: NftTable
+    routes: frozenset[Route]
+    rules: frozenset[Rule]
+    tunnel_device: bool = False
+    router_advertisement_interfaces: tuple[str, ...] = ()

@@ -1,0 +1,148 @@
+"""A route netlink socket: pyroute2's messages, many in one transaction, answers in order.
+
+Synchronous on purpose: the data plane's changes are short, and must be done when ``apply``
+returns. pyroute2's own synchronous front end starts an event loop per call, which can't be used
+inside the agent's.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from pyroute2.netlink import (
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+)
+from pyroute2.netlink.rtnl.marshal import MarshalRtnl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_HEADER = struct.Struct("=LHHLL")
+_RECEIVE_SIZE = 1 << 20
+#: So many messages go out before their answers are read: both fit the socket's buffers.
+_BATCH = 256
+_SOL_NETLINK = 270
+_NETLINK_EXT_ACK = 11
+_NLM_F_ACK_TLVS = 0x200
+_NLM_F_CAPPED = 0x100
+_NLMSGERR_ATTR_MSG = 1
+
+
+class NetlinkFailure(OSError):  # noqa: N818 - an answer, returned rather than raised
+    """The kernel refused one message; carries its words where it had any."""
+
+    def __init__(self, code: int, message: str) -> None:
+        """Keep the errno and the kernel's extended message."""
+        super().__init__(code, message or os.strerror(code))
+
+
+class RouteSocket:
+    """A socket to the kernel's routing; one request at a time."""
+
+    def __init__(self) -> None:
+        """Open and bind the socket."""
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+        self._socket.bind((0, 0))
+        self._marshal = MarshalRtnl()
+        self._sequence = 0
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def transact(self, messages: Iterable[Any]) -> list[NetlinkFailure | None]:
+        """Send ``messages`` (type and flags set), return each one's failure or None, in order."""
+        answers: list[NetlinkFailure | None] = []
+        batch: list[Any] = []
+        for message in messages:
+            batch.append(message)
+            if len(batch) == _BATCH:
+                answers += self._transact_batch(batch)
+                batch = []
+        if batch:
+            answers += self._transact_batch(batch)
+        return answers
+
+    def dump(self, message: Any, kind: int) -> list[Any]:
+        """Ask for a dump with ``message`` of type ``kind``; return the decoded messages."""
+        self._encode(message, kind, NLM_F_REQUEST | NLM_F_DUMP)
+        self._socket.send(message.data)
+        found: list[Any] = []
+        while True:
+            data = self._socket.recv(_RECEIVE_SIZE)
+            for kind_, sequence, body in _split(data):
+                if sequence != self._sequence:
+                    continue
+                if kind_ == NLMSG_DONE:
+                    return found
+                if kind_ == NLMSG_ERROR:
+                    failure = _read_failure(body)
+                    if failure is not None:
+                        raise failure
+                    return found
+                found += self._marshal.parse(body, sequence)
+
+    def _transact_batch(self, batch: list[Any]) -> list[NetlinkFailure | None]:
+        first = self._sequence + 1
+        data = bytearray()
+        for message in batch:
+            header = message["header"]
+            self._encode(message, header["type"], header["flags"] | NLM_F_REQUEST | NLM_F_ACK)
+            data += message.data
+        self._socket.send(data)
+        answers: dict[int, NetlinkFailure | None] = {}
+        while len(answers) < len(batch):
+            for kind, sequence, body in _split(self._socket.recv(_RECEIVE_SIZE)):
+                if kind == NLMSG_ERROR and sequence >= first:
+                    answers[sequence] = _read_failure(body)
+        return [answers[first + index] for index in range(len(batch))]
+
+    def _encode(self, message: Any, kind: int, flags: int) -> None:
+        self._sequence += 1
+        message["header"]["type"] = kind
+        message["header"]["flags"] = flags
+        message["header"]["sequence_number"] = self._sequence
+        message.encode()
+
+
+def _split(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, _flags, sequence, _port = _HEADER.unpack_from(data, offset)
+        if length < _HEADER.size:
+            return
+        yield kind, sequence, data[offset : offset + length]
+        offset += (length + 3) & ~3
+
+
+def _read_failure(body: bytes) -> NetlinkFailure | None:
+    code = -struct.unpack_from("=i", body, _HEADER.size)[0]
+    if code == 0:
+        return None
+    return NetlinkFailure(code, _read_extended_message(body))
+
+
+def _read_extended_message(body: bytes) -> str:
+    flags = _HEADER.unpack_from(body)[2]
+    if not flags & _NLM_F_ACK_TLVS:
+        return ""
+    request = _HEADER.size + 4
+    length = _HEADER.size if flags & _NLM_F_CAPPED else struct.unpack_from("=L", body, request)[0]
+    offset = request + ((length + 3) & ~3)
+    while offset + 4 <= len(body):
+        size, kind = struct.unpack_from("=HH", body, offset)
+        if size < 4:
+            break
+        if kind == _NLMSGERR_ATTR_MSG:
+            return body[offset + 4 : offset + size].rstrip(b"\0").decode(errors="replace")
+        offset += (size + 3) & ~3
+    return ""

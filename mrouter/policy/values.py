@@ -1,0 +1,90 @@
+"""Read the values of a policy's match: protocols, ports and code points of packets."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Any
+
+from mrouter.policy.model import PortRange
+from mrouter.toml_source import MistakeError, show, suggest
+
+PROTOCOLS = {"tcp": 6, "udp": 17, "esp": 50, "icmpv6": 58, "sctp": 132, "udplite": 136}
+#: Whose header begins with a source and a destination port.
+PROTOCOLS_WITH_PORTS = frozenset(PROTOCOLS[name] for name in ("tcp", "udp", "sctp", "udplite"))
+
+#: Class selectors (RFC 2474 §4.2.2), assured (RFC 2597 §6) and expedited forwarding (RFC 3246).
+CODE_POINTS = {
+    **{f"cs{number}": number << 3 for number in range(8)},
+    **{f"af{group}{drop}": group << 3 | drop << 1 for group in range(1, 5) for drop in range(1, 4)},
+    "ef": 46,
+}
+
+_LAST_PORT = 65535
+_PORTS = re.compile(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?")
+
+
+def parse_protocol(value: Any) -> int:
+    """Read a protocol by name or IPv6 next header number, or raise `MistakeError`."""
+    return _parse_named_number(value, PROTOCOLS, 255, "protocol")
+
+
+def parse_code_point(value: Any) -> int:
+    """Read a DSCP by name or number, or raise `MistakeError`."""
+    return _parse_named_number(value, CODE_POINTS, 63, "DSCP")
+
+
+def _parse_named_number(value: Any, names: dict[str, int], highest: int, what: str) -> int:
+    if isinstance(value, str):
+        if value.lower() in names:
+            return names[value.lower()]
+        if value.isdecimal():
+            raise MistakeError(f"{show(value)} is text", "write the number without quotes")
+        raise MistakeError(f"unknown {what} {show(value)}", suggest(value, names))
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise MistakeError(f"must be the name or number of a {what}", f"known: {', '.join(names)}")
+    if not 0 <= value <= highest:
+        raise MistakeError(f"a {what} number is from 0 to {highest}, this is {show(value)}")
+    return value
+
+
+def parse_ports(value: Any) -> PortRange:
+    """Read a port, or a range as text "first-last", or raise `MistakeError`."""
+    if isinstance(value, str):
+        found = _PORTS.fullmatch(value)
+        if found is None:
+            raise MistakeError(f"{show(value)} is not a port or a range", 'as in "5000-5010"')
+        first = int(found[1])
+        last = first if found[2] is None else int(found[2])
+    elif isinstance(value, int) and not isinstance(value, bool):
+        first = last = value
+    else:
+        raise MistakeError('must be a port such as 5060 or a range such as "5000-5010"')
+    for port in (first, last):
+        if not 0 <= port <= _LAST_PORT:
+            raise MistakeError(f"a port is from 0 to {_LAST_PORT}, this is {show(port)}")
+    if first > last:
+        raise MistakeError(f"the range {first}-{last} is reversed", f'write "{last}-{first}"')
+    return PortRange(first, last)
+
+
+def refuse_overlapping_ports(ranges: list[PortRange]) -> list[PortRange]:
+    """Raise `MistakeError` if two of ``ranges`` share a port."""
+    by_first = sorted(range(len(ranges)), key=lambda index: (ranges[index], index))
+    for earlier, later in pairwise(by_first):
+        one, other = ranges[earlier], ranges[later]
+        if other.first <= one.last:
+            merged = PortRange(one.first, max(one.last, other.last))
+            message = f"{format_ports(other)} overlaps {format_ports(one)} of the same list"
+            raise MistakeError(message, f"write {_as_toml(merged)} once for both", (later,))
+    return ranges
+
+
+def format_ports(ports: PortRange) -> str:
+    """Write a range as a policy file does, a single port as its number."""
+    return str(ports.first) if ports.first == ports.last else f"{ports.first}-{ports.last}"
+
+
+def _as_toml(ports: PortRange) -> str:
+    text = format_ports(ports)
+    return f'"{text}"' if "-" in text else text

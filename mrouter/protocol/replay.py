@@ -1,0 +1,46 @@
+"""Replay protection by timestamps at the home agent (RFC 4285 §6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mrouter.protocol.keys import from_ntp_timestamp
+
+if TYPE_CHECKING:
+    from ipaddress import IPv6Address
+
+
+class ReplayGuard:
+    """Remembers which timestamps were accepted, also after the binding has ended.
+
+    Deviates from RFC 4285 §6: timestamps must grow per (home address, IFID), not per mobile
+    node, because Binding Updates sent over different links may overtake one another. A Binding
+    Update without an IFID speaks for the whole home address, so its timestamp binds every IFID.
+
+    At most 257 timestamps are kept a home address, and only authenticated ones get here.
+    ``started`` (Unix seconds) is a floor: what was recorded before a restart cannot be replayed
+    after it. ``window`` is in seconds.
+    """
+
+    def __init__(self, started: float, window: float) -> None:
+        self._started = started
+        self._window = window
+        self._latest: dict[IPv6Address, dict[int | None, float]] = {}
+
+    def admit(
+        self, home_address: IPv6Address, ifid: int | None, timestamp: int, now: float
+    ) -> bool:
+        """Say whether ``timestamp`` (NTP format) is fresh at ``now`` (Unix), and remember it if so.
+
+        A timestamp that was refused leaves nothing behind.
+        """
+        moment = from_ntp_timestamp(timestamp)
+        if moment <= self._started or abs(moment - now) > self._window:
+            return False
+        latest = self._latest.setdefault(home_address, {})
+        if moment <= latest.get(ifid, self._started):
+            return False
+        if moment <= latest.get(None, self._started):
+            return False
+        latest[ifid] = moment
+        return True

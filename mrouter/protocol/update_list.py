@@ -1,0 +1,238 @@
+"""The working entries of the mobile router's Binding Update List, and their timers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mrouter.protocol.bindings import BindingState, UpdateListEntry, find_free_slot
+from mrouter.protocol.events import Noted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv6Address
+    from random import Random
+
+    from mrouter.protocol.events import EgressAddress
+
+#: Seconds (RFC 6275 §12): before the first repetition of a first registration, of any other
+#: Binding Update, and at most between two repetitions.
+INITIAL_BINDACK_TIMEOUT_FIRST_REG = 1.5
+INITIAL_BINDACK_TIMEOUT = 1.0
+MAX_BINDACK_TIMEOUT = 32.0
+
+#: Seconds before a refused registration is tried again, doubled up to the second value.
+REFUSED_RETRY = 60.0
+MAX_REFUSED_RETRY = 960.0
+
+#: How much of the lifetime is left when a binding is refreshed, and at least how many seconds.
+_REFRESH_SHARE = 0.2
+_REFRESH_MARGIN = 3.0
+
+#: Immediate corrected repetitions (statuses 135, 144, 145) before the timer has to be waited for.
+_MAX_CORRECTIONS = 3
+
+SEQUENCES = 1 << 16
+
+
+@dataclass(slots=True)
+class Binding:
+    """One binding towards the home agent, from its first Binding Update to its end.
+
+    Times are monotonic seconds. ``due_at`` is when something is to be sent next: a repetition, a
+    refresh, a new try; ``held_until`` is how long the home agent may hold the binding at most;
+    ``awaiting`` says that the last Binding Update is unanswered, ``sent_from`` whence it went,
+    ``timestamp`` what its replay protection said. A ``plain`` binding is registered without
+    CoAINFO. ``replaces`` is the one that ends when this one, with a fresh IFID, is accepted.
+    """
+
+    egress: EgressAddress
+    ifid: int
+    slot: int
+    sequence: int
+    plain: bool = False
+    state: BindingState = BindingState.REGISTERING
+    status: int | None = None
+    expires_at: float | None = None
+    held_until: float = 0.0
+    due_at: float | None = None
+    interval: float = INITIAL_BINDACK_TIMEOUT_FIRST_REG
+    sent_at: float | None = None
+    sent_from: IPv6Address | None = None
+    timestamp: int | None = None
+    awaiting: bool = False
+    corrections: int = 0
+    refusals: int = 0
+    renew_at: float | None = None
+    replaces: Binding | None = None
+
+    @property
+    def key(self) -> tuple[str, IPv6Address]:
+        """What this binding is for: a link's care-of address."""
+        return self.egress.link, self.egress.address
+
+    @property
+    def usable(self) -> bool:
+        """Whether the home agent has accepted it and its lifetime runs."""
+        return self.state in (BindingState.REGISTERED, BindingState.REFRESHING)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is being de-registered."""
+        return self.state is BindingState.DEREGISTERING
+
+    def set_egress(self, egress: EgressAddress) -> bool:
+        """Take over a new priority or interface name; return whether the priority changed."""
+        changed = egress.ifpri != self.egress.ifpri
+        self.egress = egress
+        return changed
+
+    def begin_update(self, now: float) -> None:
+        """Restart the repetitions for a Binding Update that is about something new."""
+        first = self.state is BindingState.REGISTERING and self.expires_at is None
+        self.interval = INITIAL_BINDACK_TIMEOUT_FIRST_REG if first else INITIAL_BINDACK_TIMEOUT
+        self.corrections = 0
+        self.due_at = now
+
+    def mark_sent(self, now: float, source: IPv6Address, lifetime: int) -> None:
+        """Book a Binding Update that goes out now, and when to repeat it (RFC 6275 §11.8)."""
+        self.awaiting = True
+        self.sent_at = now
+        self.sent_from = source
+        if lifetime:
+            self.held_until = now + lifetime
+        self.due_at = now + self.interval
+        self.interval = min(2 * self.interval, MAX_BINDACK_TIMEOUT)
+
+    def mark_accepted(self, status: int, lifetime: int, advice: int | None) -> None:
+        """Book an acceptance for ``lifetime`` seconds, counted from when the update was sent.
+
+        Refresh when a fifth of the lifetime is left, at least 3 seconds ahead where the lifetime
+        allows it, or sooner if the home agent advises so (RFC 6275 §6.2.4).
+        """
+        sent_at = self.sent_at or 0.0
+        self.awaiting = False
+        self.state = BindingState.REGISTERED
+        self.status = status
+        self.expires_at = self.held_until = sent_at + lifetime
+        margin = max(_REFRESH_SHARE * lifetime, min(_REFRESH_MARGIN, lifetime / 2))
+        after = lifetime - margin
+        self.due_at = sent_at + (min(after, advice) if advice else after)
+        self.corrections = self.refusals = 0
+
+    def mark_refused(self, now: float, status: int) -> None:
+        """Book a refusal, and when to try again.
+
+        "If the status field does not indicate success registration (i.e. more than 128), it SHOULD
+        stop registering the care-of address" (the draft §7.4).
+        Deviates from the draft §7.4: it is tried again, ever more slowly, so that a vehicle comes
+        back by itself when its home agent has been repaired.
+        """
+        self.awaiting = False
+        if self.expires_at is None:
+            self.held_until = now  # never accepted: nothing to de-register
+        else:
+            self.held_until = self.expires_at
+        self.state = BindingState.REFUSED
+        self.status = status
+        self.expires_at = None
+        self.due_at = now + min(REFUSED_RETRY * 2**self.refusals, MAX_REFUSED_RETRY)
+        self.refusals = min(self.refusals + 1, 8)
+
+    def mark_refreshing(self, now: float) -> None:
+        """Begin to refresh an accepted binding; it stays usable until it expires."""
+        self.state = BindingState.REFRESHING
+        self.begin_update(now)
+
+    def tell_change(self, now: float) -> None:
+        """Send soon what changed in it, unless it was refused and waits."""
+        if self.state is BindingState.REGISTERED:
+            self.mark_refreshing(now)
+        elif self.state is not BindingState.REFUSED:
+            self.begin_update(now)
+
+    def mark_registering(self, now: float) -> None:
+        """Begin to register from nothing."""
+        self.state = BindingState.REGISTERING
+        self.expires_at = None
+        self.begin_update(now)
+
+    def mark_expired(self) -> None:
+        """Book that the lifetime ran out with no refresh accepted; go on registering."""
+        self.state = BindingState.REGISTERING
+        self.expires_at = None
+
+    def mark_ending(self, now: float) -> None:
+        """Begin to de-register; the home agent forgets by itself at ``held_until``."""
+        self.state = BindingState.DEREGISTERING
+        self.awaiting = False
+        self.renew_at = None
+        self.begin_update(now)
+
+    def allow_correction(self) -> bool:
+        """Count one immediate corrected repetition; return False once there were too many."""
+        self.corrections += 1
+        return self.corrections <= _MAX_CORRECTIONS
+
+    def list_deadlines(self) -> list[float]:
+        """Return when something has to happen to this binding."""
+        moments = [self.due_at]
+        if self.usable:
+            moments += [self.expires_at, self.renew_at]
+        if self.is_ending:
+            moments.append(self.held_until)
+        return [moment for moment in moments if moment is not None]
+
+    def snapshot(self) -> UpdateListEntry:
+        """Return this binding as others see it."""
+        return UpdateListEntry(
+            link=self.egress.link,
+            interface=self.egress.interface,
+            care_of_address=self.egress.address,
+            ifid=self.ifid,
+            ifpri=self.egress.ifpri,
+            slot=self.slot,
+            state=self.state,
+            sequence=self.sequence,
+            status=self.status,
+            expires_at=self.expires_at,
+            usable=self.usable,
+        )
+
+
+def create_binding(
+    egress: EgressAddress, others: Iterable[Binding], random: Random
+) -> Binding | None:
+    """Return a new binding with an IFID and a slot of its own, or None if none is free.
+
+    The IFID is random, from 1 to 255 (the draft §3, §5.2); the sequence number begins anywhere.
+    """
+    others = list(others)
+    slot = find_free_slot(binding.slot for binding in others)
+    free = sorted(set(range(1, 256)) - {binding.ifid for binding in others})
+    if slot is None or not free:
+        return None
+    return Binding(egress, random.choice(free), slot, random.randrange(SEQUENCES))
+
+
+def describe_for_dataplane(entries: Iterable[UpdateListEntry]) -> tuple[UpdateListEntry, ...]:
+    """Return ``entries`` without what has no bearing on forwarding, for comparison."""
+    return tuple(
+        replace(entry, state=BindingState.REGISTERED, sequence=0, status=None, expires_at=None)
+        for entry in entries
+    )
+
+
+def note_binding(name: str, binding: Binding, *more: tuple[str, str]) -> Noted:
+    """Return a log line ``name`` about ``binding``."""
+    egress = binding.egress
+    return Noted(
+        name,
+        (
+            ("link", egress.link),
+            ("care_of_address", str(egress.address)),
+            ("ifid", str(binding.ifid)),
+            ("ifpri", str(egress.ifpri)),
+            *more,
+        ),
+    )

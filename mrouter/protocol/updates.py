@@ -1,0 +1,68 @@
+"""The Binding Updates that a mobile router sends to its home agent (RFC 6275 §11.7.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mrouter.protocol.events import SendPacket
+from mrouter.wire.messages import BindingUpdate, Packet
+from mrouter.wire.options import (
+    AlternateCareOfAddress,
+    CareOfAddressInformation,
+    MnHaAuthentication,
+    MobileNetworkPrefix,
+    ReplayProtection,
+)
+
+if TYPE_CHECKING:
+    from mrouter.protocol.events import EgressAddress
+    from mrouter.protocol.settings import MobileRouterSettings
+    from mrouter.protocol.update_list import Binding
+    from mrouter.wire.options import MobilityOption
+
+
+def build_binding_update(
+    settings: MobileRouterSettings, binding: Binding, source: EgressAddress, lifetime: int
+) -> SendPacket:
+    """Build the Binding Update that ``binding`` asks for, to be sent from ``source``.
+
+    ``lifetime`` is in seconds, 0 to de-register. Sequence number and timestamp are the binding's.
+    A mobile router sets R (RFC 3963 §5.1); M goes with CoAINFO (the draft §5.3.2).
+    """
+    message = BindingUpdate(
+        sequence=binding.sequence,
+        lifetime=lifetime,
+        acknowledge=True,
+        home_registration=True,
+        mobile_router=bool(settings.prefixes),
+        multiple=not binding.plain,
+        options=_build_options(settings, binding, source),
+    )
+    at_home = source.address == settings.home_address
+    packet = Packet(
+        source=source.address,
+        destination=settings.home_agent,
+        message=message,
+        home_address=None if at_home else settings.home_address,
+    )
+    key_for = settings.home_address if settings.security else None
+    return SendPacket(packet, link=source.link, key_for=key_for)
+
+
+def _build_options(
+    settings: MobileRouterSettings, binding: Binding, source: EgressAddress
+) -> tuple[MobilityOption, ...]:
+    options: list[MobilityOption] = []
+    if not binding.plain:
+        options.append(CareOfAddressInformation(binding.ifid, binding.egress.ifpri))
+    if source.address != binding.egress.address or settings.security is None:
+        # IPsec does not cover the source address, so that an update under its protection names
+        # the care-of address in any case (RFC 6275 §11.7.1).
+        options.append(AlternateCareOfAddress(binding.egress.address))
+    if settings.explicit:
+        options += [MobileNetworkPrefix(prefix) for prefix in settings.prefixes]
+    if binding.timestamp is not None:
+        options.append(ReplayProtection(binding.timestamp))
+    if settings.security is not None:
+        options.append(MnHaAuthentication(settings.security.spi))
+    return tuple(options)

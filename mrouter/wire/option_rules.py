@@ -1,0 +1,55 @@
+"""Which mobility options may be repeated, and which must be the last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mrouter.wire.constants import Dialect, OptionType
+from mrouter.wire.options import (
+    BindingAuthorizationData,
+    CareOfAddressInformation,
+    MnHaAuthentication,
+    MobileNetworkPrefix,
+    UnknownOption,
+)
+from mrouter.wire.parse_errors import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mrouter.wire.format import WireFormat
+    from mrouter.wire.options import MobilityOption
+
+# RFC 3963 §4.3: a mobile router with several prefixes sends as many Mobile Network Prefix options.
+# RFC 5648: several bindings may be registered in one Binding Update.
+_REPEATABLE = frozenset({MobileNetworkPrefix, UnknownOption})
+_REPEATABLE_RFC5648 = _REPEATABLE | {CareOfAddressInformation}
+_LAST = frozenset({BindingAuthorizationData, MnHaAuthentication})
+
+
+def find_misplaced(options: Sequence[MobilityOption], fmt: WireFormat) -> Reason | None:
+    """Return why ``options`` cannot stand in one message in this order, or None if they can."""
+    repeatable = _REPEATABLE if fmt.dialect is Dialect.DRAFT_01 else _REPEATABLE_RFC5648
+    seen: set[type] = set()
+    last: type | None = None
+    for option in options:
+        kind = type(option)
+        if kind not in repeatable:
+            if kind in seen:
+                return Reason.DUPLICATE_OPTION
+            seen.add(kind)
+        if last is not None and not _may_follow(last, option):
+            return Reason.BAD_OPTION_ORDER
+        if kind in _LAST:
+            last = kind
+    return None
+
+
+def _may_follow(last: type, option: MobilityOption) -> bool:
+    # RFC 4285 §5: the MN-HA option is last, unless an MN-AAA option follows it. RFC 6275 §6.2.7:
+    # Binding Authorization Data is last without exception.
+    return (
+        last is MnHaAuthentication
+        and isinstance(option, UnknownOption)
+        and option.type == OptionType.AUTHENTICATION
+    )

@@ -1,0 +1,230 @@
+"""Whole IPv6 packets that carry one Mobility Header message: bytes to model and back.
+
+Parsing is strict and does a bounded amount of work: IPv6 header, at most one type 2 routing
+header, at most one Destination Options header, Mobility Header, in that order (RFC 6275 §6.3: the
+Home Address option MUST stand after a routing header).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from mrouter.errors import ParseError
+from mrouter.wire.address import parse_routable, parse_unicast
+from mrouter.wire.checksum import MOBILITY_HEADER, compute_checksum, is_checksum_right
+from mrouter.wire.message_codec import parse_message, serialize_message
+from mrouter.wire.messages import Packet, find_option
+from mrouter.wire.options import MnHaAuthentication
+from mrouter.wire.parse_errors import ParameterProblem, Reason, UnknownMessageType
+
+if TYPE_CHECKING:
+    from ipaddress import IPv6Address
+
+    from mrouter.wire.format import WireFormat
+
+IPV6_HEADER_OCTETS = 40
+_ROUTING_HEADER = 43
+_DESTINATION_OPTIONS = 60
+
+_SOURCE_AT = 8
+_DESTINATION_AT = 24
+_ADDRESS_OCTETS = 16
+_IPV6_VERSION = 6
+_IPV6 = struct.Struct("!IHBB16s16s")
+
+_HOME_ADDRESS_OPTION = 201
+_PAD1 = 0
+#: The two high bits of a destination option's type: 00 skips it, others discard (RFC 8200 §4.2).
+_DISCARD_UNRECOGNIZED = 0xC0
+#: Hdr Ext Len 2, PadN up to the option's alignment of 8n+6, type, length (RFC 6275 §6.3).
+_HOME_ADDRESS_HEADER = bytes((2, 1, 2, 0, 0, _HOME_ADDRESS_OPTION, _ADDRESS_OCTETS))
+#: Hdr Ext Len 2, Routing Type 2, Segments Left 1 (RFC 6275 §6.4.1); four reserved octets follow.
+_TYPE_2_ROUTING = bytes((2, 2, 1))
+_RESERVED = bytes(4)
+_ZERO_CHECKSUM = bytes(2)
+
+#: Which octet of the Mobility Header an ICMPv6 Parameter Problem points at (RFC 6275 §9.2).
+_POINTERS: dict[str, int] = {Reason.BAD_PAYLOAD_PROTO: 0, Reason.BAD_HEADER_LENGTH: 1}
+
+
+class Signer(Protocol):
+    """Compute the authenticator of an MN-HA authentication option (RFC 4285 §5.1)."""
+
+    @property
+    def length(self) -> int:
+        """Return how many octets an authenticator has."""
+
+    def sign(self, packet: Packet, mh_data: bytes) -> bytes:
+        """Return the authenticator of ``packet``.
+
+        ``mh_data`` is its Mobility Header with a zero checksum and a final Header Len, up to and
+        including the option's SPI: what ``Packet.signed_part`` is to the receiver.
+        """
+
+
+# --- reading ------------------------------------------------------------------------------
+
+
+class _Headers(NamedTuple):
+    """Where things lie in a packet; addresses as offsets, 0 for one that is not there."""
+
+    start: int
+    stop: int
+    home_address_at: int
+    routing_home_address_at: int
+
+
+def parse_packet(data: bytes, fmt: WireFormat) -> Packet:
+    """Read one IPv6 packet from its first octet; octets past its payload are ignored.
+
+    Raises ParseError whose reason is a ``Reason``: an ``UnknownMessageType`` asks for a Binding
+    Error, a ``ParameterProblem`` for an ICMPv6 message, anything else for silence (RFC 6275 §9.2).
+    """
+    if len(data) < IPV6_HEADER_OCTETS:
+        raise ParseError(Reason.TRUNCATED, f"{len(data)} octets are no IPv6 header")
+    if data[0] >> 4 != _IPV6_VERSION:
+        raise ParseError(Reason.NOT_IPV6, f"version {data[0] >> 4}")
+    end = IPV6_HEADER_OCTETS + int.from_bytes(data[4:6], "big")
+    if end > len(data):
+        raise ParseError(Reason.TRUNCATED, f"{len(data)} octets of {end}")
+    start, stop, home_at, routed_at = _find_headers(data, end)
+    header = data[start:stop]
+    # RFC 6275 §6.1.1: the home address, where the packet has one, stands for the care-of address.
+    summed_source = _cut_address(data, home_at or _SOURCE_AT)
+    summed_destination = _cut_address(data, routed_at or _DESTINATION_AT)
+    if not is_checksum_right(summed_source, summed_destination, header):
+        raise ParseError(Reason.BAD_CHECKSUM)
+    source = parse_unicast(data, _SOURCE_AT)
+    destination = parse_unicast(data, _DESTINATION_AT)
+    home_address = parse_routable(data, home_at) if home_at else None
+    routing_home_address = parse_routable(data, routed_at) if routed_at else None
+    try:
+        message, signed_length = parse_message(header, fmt)
+    except ParseError as error:
+        if error.reason == Reason.UNKNOWN_MH_TYPE:
+            raise UnknownMessageType(source, destination, home_address, header[2]) from None
+        if error.reason in _POINTERS:
+            pointer = start + _POINTERS[error.reason]
+            raise ParameterProblem(error, source, destination, pointer) from None
+        raise
+    signed_part = b""
+    if signed_length:
+        signed_part = header[:4] + _ZERO_CHECKSUM + header[6:signed_length]
+    return Packet(source, destination, message, home_address, routing_home_address, signed_part)
+
+
+def _cut_address(data: bytes, offset: int) -> bytes:
+    return data[offset : offset + _ADDRESS_OCTETS]
+
+
+def _find_headers(data: bytes, end: int) -> _Headers:
+    next_header, offset = data[6], IPV6_HEADER_OCTETS
+    home_at = routed_at = 0
+    if next_header == _ROUTING_HEADER:
+        stop = _find_header_end(data, offset, end)
+        routed_at = _find_type_2_address(data, offset)
+        next_header, offset = data[offset], stop
+    if next_header == _DESTINATION_OPTIONS:
+        stop = _find_header_end(data, offset, end)
+        home_at = _find_home_address(data, offset + 2, stop)
+        next_header, offset = data[offset], stop
+    if next_header != MOBILITY_HEADER:
+        raise ParseError(Reason.NOT_MOBILITY_HEADER, f"next header {next_header}")
+    return _Headers(offset, _find_header_end(data, offset, end), home_at, routed_at)
+
+
+def _find_header_end(data: bytes, offset: int, end: int) -> int:
+    stop = offset + 8 + 8 * data[offset + 1] if offset + 8 <= end else end + 1
+    if stop > end:
+        raise ParseError(Reason.TRUNCATED, "a header ends after its packet")
+    return stop
+
+
+def _find_type_2_address(data: bytes, offset: int) -> int:
+    if data[offset + 1 : offset + 4] != _TYPE_2_ROUTING:
+        raise ParseError(Reason.BAD_EXTENSION_HEADER, "routing header not of type 2")
+    return offset + 8
+
+
+def _find_home_address(data: bytes, offset: int, end: int) -> int:
+    """Return where the Home Address option's address lies, 0 if there is no such option."""
+    found = 0
+    while offset < end:
+        kind = data[offset]
+        if kind == _PAD1:
+            offset += 1
+            continue
+        start = offset + 2
+        stop = start + data[offset + 1] if start <= end else end + 1
+        if stop > end:
+            raise ParseError(Reason.TRUNCATED, f"destination option {kind} ends after its header")
+        if kind == _HOME_ADDRESS_OPTION:
+            # RFC 6275 §6.3: it MUST NOT appear more than once; its length is 16.
+            if found or stop - start != _ADDRESS_OCTETS:
+                raise ParseError(Reason.BAD_EXTENSION_HEADER, "a wrong Home Address option")
+            found = start
+        elif kind & _DISCARD_UNRECOGNIZED:
+            raise ParseError(Reason.BAD_EXTENSION_HEADER, f"destination option {kind}")
+        offset = stop
+    return found
+
+
+# --- writing ------------------------------------------------------------------------------
+
+
+def serialize_packet(
+    packet: Packet, fmt: WireFormat, signer: Signer | None = None, hop_limit: int = 64
+) -> bytes:
+    """Write ``packet`` as an IPv6 packet with a right checksum.
+
+    ``signer`` is asked only if the message has an MN-HA option without an authenticator. Raises
+    ValueError for a value that has no place on the wire, or for a missing signer.
+    """
+    try:
+        return _serialize(packet, fmt, signer, hop_limit)
+    except struct.error as error:
+        raise ValueError(f"{packet.message}: {error}") from None
+
+
+def _serialize(packet: Packet, fmt: WireFormat, signer: Signer | None, hop_limit: int) -> bytes:
+    option = find_option(packet.message, MnHaAuthentication)
+    unsigned = option is not None and not option.authenticator
+    length = signer.length if unsigned and signer is not None else 0
+    header, signed_length = serialize_message(packet.message, fmt, length)
+    if unsigned and signer is not None:
+        authenticator = signer.sign(packet, bytes(header[:signed_length]))
+        if len(authenticator) != length:
+            raise ValueError(f"an authenticator of {len(authenticator)} octets, not {length}")
+        header[signed_length : signed_length + length] = authenticator
+    source, destination = packet.source.packed, packet.destination.packed
+    next_header, extensions = _serialize_extensions(packet)
+    checksum = compute_checksum(
+        _pack_or(packet.home_address, source),
+        _pack_or(packet.routing_home_address, destination),
+        header,
+    )
+    header[4:6] = checksum.to_bytes(2, "big")
+    payload = extensions + header
+    return (
+        _IPV6.pack(_IPV6_VERSION << 28, len(payload), next_header, hop_limit, source, destination)
+        + payload
+    )
+
+
+def _pack_or(address: IPv6Address | None, otherwise: bytes) -> bytes:
+    return otherwise if address is None else address.packed
+
+
+def _serialize_extensions(packet: Packet) -> tuple[int, bytes]:
+    """Return the IPv6 header's Next Header, and what stands before the Mobility Header."""
+    next_header, extensions = MOBILITY_HEADER, b""
+    if packet.home_address is not None:
+        head = bytes((next_header,)) + _HOME_ADDRESS_HEADER
+        extensions = head + packet.home_address.packed
+        next_header = _DESTINATION_OPTIONS
+    if packet.routing_home_address is not None:
+        head = bytes((next_header,)) + _TYPE_2_ROUTING + _RESERVED
+        extensions = head + packet.routing_home_address.packed + extensions
+        next_header = _ROUTING_HEADER
+    return next_header, extensions

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mrouter.config import load_config
+from mrouter.errors import ConfigError
+
+KEYS = [
+    "role",
+    "log-level",
+    "dialect",
+    "coainfo-type",
+    "mobile-router",
+    "home-agent",
+    "home-address",
+    "prefixes",
+    "prefix-mode",
+    "ingress",
+    "policy",
+    "lifetime",
+    "ifid-renewal",
+    "deregister-on-stop",
+    "link",
+    "name",
+    "interface",
+    "ifpri",
+    "security",
+    "spi",
+    "algorithm",
+    "key-file",
+    "dataplane",
+    "encapsulation",
+    "metrics",
+    "listen",
+    "control",
+    "socket",
+    "address",
+    "home-prefixes",
+    "max-lifetime",
+    "min-lifetime",
+    "timestamp-window",
+    "nemo",
+    "unauthenticated-because-ipsec-protects",
+    "ipsec",
+    "other",
+]
+WORDS = [
+    "lte",
+    "wwan0",
+    "2001:db8::1",
+    "2001:db8::/48",
+    "2001:db8::1/48",
+    "::/0",
+    "fe80::1%x",
+    "10.0.0.1",
+    "ff02::1",
+    "hmac-sha1",
+    "hmac-sha256",
+    "explicit",
+    "[::1]:9362",
+    "off",
+    "auto",
+    ".",
+    "/",
+    "/dev/null",
+]
+
+
+def write_toml(value):
+    match value:
+        case dict():
+            return (
+                "{" + ", ".join(f"{key} = {write_toml(item)}" for key, item in value.items()) + "}"
+            )
+        case list():
+            return "[" + ", ".join(write_toml(item) for item in value) + "]"
+        case int() if not isinstance(value, bool) and value > 1 << 64:
+            return hex(value)
+        case float():
+            return str(value)
+        case _:
+            return json.dumps(value)
+
+
+values = st.recursive(
+    st.sampled_from([*WORDS, "", "\0", 0, 3, 256, -1, 1 << 70, 1 << 20000, 1.5, True, False])
+    | st.floats(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+    ),
+    max_leaves=15,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def config_path(tmp_path_factory):
+    return tmp_path_factory.mktemp("config") / "c.toml"
+
+
+def load_or_refuse(path):
+    with contextlib.suppress(ConfigError):
+        load_config(path)
+
+
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_loaded_or_refused(config_path, content):
+    config_path.write_bytes(content)
+    load_or_refuse(config_path)
+
+
+@given(
+    role=st.sampled_from(["mobile-router", "home-agent"]),
+    data=st.dictionaries(st.sampled_from(KEYS[1:]), values, max_size=6),
+)
+@example(role="home-agent", data={"mobile-router": [{"home-address": 1 << 20000}]})
+def test_any_tables_are_loaded_or_refused(config_path, role, data):
+    lines = [f"{key} = {write_toml(value)}\n" for key, value in data.items()]
+    config_path.write_text(f'role = "{role}"\n' + "".join(lines))
+    load_or_refuse(config_path)
