@@ -29,7 +29,6 @@ _PLAIN_ENGLISH = {
     "int_type": "must be a whole number",
     "float_type": "must be a number",
     "bool_type": "must be true or false",
-    "dict_type": "must be a table",
     "model_type": "must be a table",
 }
 

@@ -30,17 +30,23 @@ def read_key(directory: Path, name: str) -> bytes:
     holds less than 16 bytes.
     """
     path = directory / name
+    if "\0" in name:
+        raise MistakeError(f"{show(name)} is not a file name")
     try:
-        # Not blocking: a pipe in place of the file must not stop us before it is refused.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        content = _read_private_file(path)
     except OSError as error:
         raise _describe_failure(path, name, error) from None
-    except ValueError:
-        raise MistakeError(f"{show(name)} is not a file name") from None
-    with open(descriptor, "rb") as file:
-        _refuse_unsafe(path, os.fstat(descriptor))
-        content = file.read(_MAX_FILE_BYTES + 1)
     return _parse_key(path, content)
+
+
+def _read_private_file(path: Path) -> bytes:
+    # Not blocking: a pipe in place of the file must not stop us before it is refused.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _refuse_unsafe(path, os.fstat(descriptor))
+        return os.read(descriptor, _MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _describe_failure(path: Path, name: str, error: OSError) -> MistakeError:

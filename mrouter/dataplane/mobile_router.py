@@ -64,6 +64,7 @@ class MobileRouterView:
     prefixes: tuple[IPv6Network, ...]
     ingress: tuple[str, ...]
     egress: tuple[str, ...]
+    links: tuple[str, ...]
     paths: tuple[TunnelPath, ...]
     local_addresses: tuple[IPv6Address, ...]
     device: str
@@ -120,7 +121,6 @@ def _build_routing(view: MobileRouterView) -> tuple[frozenset[Route], frozenset[
 
 def _build_table(view: MobileRouterView) -> NftTable:
     chosen = choose_paths(view.paths)
-    links = sorted({path.link for path in view.paths})
     classification = compile_classification(view.policies, dict(view.numbers))
     actions = {action: f"action_{n}" for n, action in enumerate(_distinct(view.policies))}
     slots = [path.slot for path in view.paths]
@@ -165,8 +165,8 @@ def _build_table(view: MobileRouterView) -> NftTable:
         "leaks_prevented",
         "no_link_dropped",
         "policy_dropped",
-        *(f"uplink-{link}" for link in links),
-        *(f"downlink-{link}" for link in links),
+        *(f"uplink-{link}" for link in view.links),
+        *(f"downlink-{link}" for link in view.links),
     )
     return NftTable(counters, sets, chains)
 

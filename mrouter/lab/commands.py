@@ -12,10 +12,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, get_args
 
-from mrouter.errors import MrouterError
+from mrouter.control import ControlError, request
 from mrouter.lab import namespaces
 from mrouter.lab.configs import write_configs
-from mrouter.lab.daemons import HOME_AGENT, MOBILE_ROUTER, Daemons, ask
+from mrouter.lab.daemons import HOME_AGENT, MOBILE_ROUTER, Daemons
 from mrouter.lab.namespaces import NETNS_DIRECTORY, LabError
 from mrouter.lab.plan import NODES, NodeName
 from mrouter.lab.topology import Topology
@@ -139,8 +139,8 @@ def _check_node(node: str) -> NodeName:
 
 def _ask_quietly(socket_path: Path) -> dict[str, Any] | None:
     try:
-        status: dict[str, Any] = ask(socket_path, "status")
-    except (MrouterError, OSError):
+        status: dict[str, Any] = request(socket_path, "status")
+    except ControlError:
         return None
     return status
 

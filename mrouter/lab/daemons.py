@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mrouter import control
-from mrouter.errors import MrouterError
+from mrouter.control import ControlError
 from mrouter.lab.configs import ConfigFiles
 from mrouter.lab.namespaces import LabError
 from mrouter.lab.plan import EGRESS_LINKS, NodeName
@@ -27,11 +27,6 @@ _TAIL_LINES = 15
 def build_command(config: Path) -> list[str]:
     """Give the command line of a daemon that runs with the file ``config``."""
     return [sys.executable, "-m", "mrouter", "run", str(config)]
-
-
-def ask(socket_path: Path, command: str) -> Any:
-    """Ask a daemon for ``command`` ("status", "flows"); raise MrouterError or OSError."""
-    return control.request(socket_path, command)["result"]
 
 
 def count_usable(status: dict[str, Any]) -> int:
@@ -80,12 +75,12 @@ class Daemons:
         )
 
     def ask_mobile_router(self, command: str = "status") -> Any:
-        """Ask the mobile router; raise MrouterError or OSError if it does not answer."""
-        return ask(self._files.mobile_router_socket, command)
+        """Ask the mobile router; raise ControlError if it does not answer."""
+        return control.request(self._files.mobile_router_socket, command)
 
     def ask_home_agent(self, command: str = "status") -> Any:
-        """Ask the home agent; raise MrouterError or OSError if it does not answer."""
-        return ask(self._files.home_agent_socket, command)
+        """Ask the home agent; raise ControlError if it does not answer."""
+        return control.request(self._files.home_agent_socket, command)
 
     def check_alive(self) -> None:
         """Raise LabError if a daemon has ended."""
@@ -115,7 +110,7 @@ class Daemons:
                 if reached():
                     return
                 reason = "not yet"
-            except (MrouterError, OSError) as error:
+            except ControlError as error:
                 reason = str(error)
             if time.monotonic() > deadline:
                 raise LabError(f"{complaint} after {timeout:.0f} s: {reason}")

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
+from mrouter.control import ControlError
 from mrouter.errors import MrouterError
 from mrouter.lab import plan, traffic, verdict, view
 from mrouter.lab.bulk import BulkOrder
@@ -247,7 +248,7 @@ class _Show:
             self.daemons.check_alive()
             try:
                 snapshot = _take_snapshot(self.daemons, self.stage)
-            except (MrouterError, OSError) as error:
+            except ControlError as error:
                 if now - self._answered_at > _SILENT_TIMEOUT:
                     raise LabError(f"the mobile router does not answer: {error}") from error
             else:

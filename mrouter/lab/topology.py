@@ -15,7 +15,7 @@ from types import TracebackType
 from mrouter.lab import namespaces, plan
 from mrouter.lab.interrupts import InterruptGuard
 from mrouter.lab.namespaces import LabError
-from mrouter.lab.plan import EGRESS_LINKS, NODES, EgressLink, LinkName, NodeName
+from mrouter.lab.plan import EGRESS_LINKS, NODES, LinkName, NodeName
 
 _ROUTERS: tuple[NodeName, ...] = ("mr", "net", "ha")
 _SILENCE_TABLE = "mrouter_lab_silence"
@@ -194,14 +194,15 @@ class Topology:
         )
 
     def restore(self, link: LinkName) -> None:
-        """Undo ``cut`` and ``silence``, and wait until the mobile router has its carrier."""
+        """Undo ``cut`` and ``silence``, and wait until both ends carry packets again."""
         name = f"{_SILENCE_TABLE}_{link}"
         namespaces.run_tool(
             namespaces.enter(self.namespace("net"), ["nft", "-f", "-"]),
             [f"add table ip6 {name}", f"delete table ip6 {name}"],
         )
         self._ip("net", [f"link set {link} up"])
-        self._wait_for_carrier(plan.find_link(link))
+        self._wait_until_up("net", link)
+        self._wait_until_up("mr", plan.find_link(link).interface)
 
     def route_without_tunnel(self, link: LinkName) -> None:
         """Let the Internet reach the mobile network by ``link`` itself, without a home agent.
@@ -231,6 +232,11 @@ class Topology:
             )
 
     def _list_cables(self) -> list[str]:
+        """List the lines that make the veth pairs.
+
+        An egress pair's two interface numbers differ because ``mr`` has lan0 first: the kernel
+        reports a lost carrier at once only if they do, else up to a second later (linkwatch).
+        """
         cables: list[tuple[NodeName, str, NodeName, str]] = [
             ("lfn", "lan0", "mr", "lan0"),
             *(("mr", link.interface, "net", link.name) for link in EGRESS_LINKS),
@@ -261,12 +267,13 @@ class Topology:
     def _ip(self, node: NodeName, lines: Sequence[str]) -> None:
         namespaces.run_tool(["ip", "-n", self.namespace(node), "-6", "-batch", "-"], lines)
 
-    def _wait_for_carrier(self, link: EgressLink) -> None:
+    def _wait_until_up(self, node: NodeName, interface: str) -> None:
+        """Wait for the operational state: the carrier alone comes before the queue that sends."""
         deadline = time.monotonic() + _CARRIER_TIMEOUT
-        show = ["ip", "-n", self.namespace("mr"), "-o", "link", "show", "dev", link.interface, "up"]
-        while ",LOWER_UP" not in namespaces.run_tool(show):
+        show = ["ip", "-n", self.namespace(node), "-o", "link", "show", "dev", interface]
+        while " state UP " not in namespaces.run_tool(show):
             if time.monotonic() > deadline:
-                raise LabError(f"{link.interface} has no carrier after {link.name} was restored")
+                raise LabError(f"{interface} of {node} does not come up again")
             time.sleep(0.01)
 
 

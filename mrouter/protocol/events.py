@@ -38,10 +38,9 @@ class EgressAddress:
 
 @dataclass(frozen=True, slots=True)
 class PacketReceived:
-    """A well-formed Mobility Header packet arrived (by ``link``, where that is known)."""
+    """A well-formed Mobility Header packet arrived."""
 
     packet: Packet
-    link: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

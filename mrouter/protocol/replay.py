@@ -35,12 +35,9 @@ class ReplayGuard:
         A timestamp that was refused leaves nothing behind.
         """
         moment = from_ntp_timestamp(timestamp)
-        if moment <= self._started or abs(moment - now) > self._window:
-            return False
         latest = self._latest.setdefault(home_address, {})
-        if moment <= latest.get(ifid, self._started):
-            return False
-        if moment <= latest.get(None, self._started):
+        floor = max(latest.get(ifid, self._started), latest.get(None, self._started))
+        if moment <= floor or abs(moment - now) > self._window:
             return False
         latest[ifid] = moment
         return True

@@ -10,65 +10,22 @@ from hypothesis import strategies as st
 from mrouter.config import load_config
 from mrouter.errors import ConfigError
 
+ROOT_KEYS = ["log-level", "dialect", "coainfo-type", "mobile-router", "home-agent", "link",
+             "security", "dataplane", "metrics", "control", "other"]  # fmt: skip
 KEYS = [
-    "role",
-    "log-level",
-    "dialect",
-    "coainfo-type",
-    "mobile-router",
-    "home-agent",
-    "home-address",
-    "prefixes",
-    "prefix-mode",
-    "ingress",
-    "policy",
-    "lifetime",
-    "ifid-renewal",
-    "deregister-on-stop",
-    "link",
-    "name",
-    "interface",
-    "ifpri",
-    "security",
-    "spi",
-    "algorithm",
-    "key-file",
-    "dataplane",
-    "encapsulation",
-    "metrics",
-    "listen",
-    "control",
-    "socket",
-    "address",
-    "home-prefixes",
-    "max-lifetime",
-    "min-lifetime",
-    "timestamp-window",
-    "nemo",
+    *("home-address", "home-agent", "prefixes", "prefix-mode", "ingress", "policy", "lifetime"),
+    *("ifid-renewal", "deregister-on-stop", "name", "interface", "ifpri", "security", "spi"),
+    *("algorithm", "key-file", "encapsulation", "listen", "socket", "address", "home-prefixes"),
+    *("max-lifetime", "min-lifetime", "timestamp-window", "nemo", "ipsec", "other"),
     "unauthenticated-because-ipsec-protects",
-    "ipsec",
-    "other",
 ]
 WORDS = [
-    "lte",
-    "wwan0",
-    "2001:db8::1",
-    "2001:db8::/48",
-    "2001:db8::1/48",
-    "::/0",
-    "fe80::1%x",
-    "10.0.0.1",
-    "ff02::1",
-    "hmac-sha1",
-    "hmac-sha256",
-    "explicit",
-    "[::1]:9362",
-    "off",
-    "auto",
-    ".",
-    "/",
-    "/dev/null",
+    *("lte", "wwan0", "2001:db8::1", "2001:db8::/48", "2001:db8::1/48", "::/0", "fe80::1%x"),
+    *("10.0.0.1", "ff02::1", "hmac-sha1", "hmac-sha256", "explicit", "[::1]:9362", "off", "auto"),
+    *(".", "/", "/dev/null", "", "\0"),
 ]
+#: Python parses a hexadecimal number of any length, but does not write it in decimal.
+HUGE = "0x1" + "0" * 5000
 
 
 def write_toml(value):
@@ -79,8 +36,8 @@ def write_toml(value):
             )
         case list():
             return "[" + ", ".join(write_toml(item) for item in value) + "]"
-        case int() if not isinstance(value, bool) and value > 1 << 64:
-            return hex(value)
+        case "huge":
+            return HUGE
         case float():
             return str(value)
         case _:
@@ -88,7 +45,7 @@ def write_toml(value):
 
 
 values = st.recursive(
-    st.sampled_from([*WORDS, "", "\0", 0, 3, 256, -1, 1 << 70, 1 << 20000, 1.5, True, False])
+    st.sampled_from([*WORDS, "huge", 0, 3, 256, -1, 1.5, True, False])
     | st.floats(),
     lambda inner: (
         st.lists(inner, max_size=3)
@@ -116,9 +73,9 @@ def test_any_bytes_are_loaded_or_refused(config_path, content):
 
 @given(
     role=st.sampled_from(["mobile-router", "home-agent"]),
-    data=st.dictionaries(st.sampled_from(KEYS[1:]), values, max_size=6),
+    data=st.dictionaries(st.sampled_from(ROOT_KEYS), values, max_size=6),
 )
-@example(role="home-agent", data={"mobile-router": [{"home-address": 1 << 20000}]})
+@example(role="home-agent", data={"mobile-router": [{"home-address": "huge"}]})
 def test_any_tables_are_loaded_or_refused(config_path, role, data):
     lines = [f"{key} = {write_toml(value)}\n" for key, value in data.items()]
     config_path.write_text(f'role = "{role}"\n' + "".join(lines))

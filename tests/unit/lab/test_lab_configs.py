@@ -5,8 +5,10 @@ import tomllib
 
 import pytest
 
+from mrouter.config import load_config
 from mrouter.lab.configs import write_configs
 from mrouter.lab.plan import EGRESS_LINKS, NODES, draw_topology
+from mrouter.policy.load import load_policies
 
 
 @pytest.fixture
@@ -14,10 +16,15 @@ def files(tmp_path):
     return write_configs(tmp_path)
 
 
-def test_every_file_is_toml_and_names_its_role(files):
-    assert tomllib.loads(files.mobile_router.read_text())["role"] == "mobile-router"
-    assert tomllib.loads(files.home_agent.read_text())["role"] == "home-agent"
-    assert tomllib.loads(files.policy.read_text())["default"] == {"links": ["lte", "wifi", "sat"]}
+def test_the_daemons_accept_every_file(files):
+    router = load_config(files.mobile_router)
+    agent = load_config(files.home_agent)
+    table = load_policies(files.policy, [link.name for link in router.links], router.ingress)
+
+    assert router.control_socket == files.mobile_router_socket
+    assert agent.control_socket == files.home_agent_socket
+    assert router.policy == files.policy
+    assert [policy.name for policy in table.policies] == ["call", "bulk", "pings", "default"]
 
 
 def test_both_ends_hold_the_same_key_for_the_same_spi(files, tmp_path):

@@ -69,6 +69,14 @@ def test_refreshed_binding_does_not_end_at_its_old_deadline():
     assert cache.next_deadline() == 165.0
 
 
+def test_refreshed_binding_is_asked_again_as_often_as_before():
+    cache = BindingCache()
+    cache.put(ENTRY, PATH)
+    assert drain(cache, 90.0) == [(5, False)]
+    cache.put(replace(ENTRY, expires_at=180.0), PATH)
+    assert [drain(cache, now) for now in (164.0, 165.0, 170.0)] == [[], [(5, False)], [(5, False)]]
+
+
 def test_shorter_lifetime_takes_effect():
     cache = BindingCache()
     cache.put(ENTRY, PATH)

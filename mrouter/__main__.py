@@ -1,0 +1,5 @@
+"""``python -m mrouter``."""
+
+from mrouter.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The agents: sockets, one timer and the loop around a protocol role."""

@@ -1,0 +1,347 @@
+"""What every role's agent does: receive, time, send, apply, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from mrouter import __version__
+from mrouter.agent.journal import note
+from mrouter.control import ControlError, ControlServer
+from mrouter.dataplane import marks
+from mrouter.dataplane.linux import LinuxDataplane, choose_encapsulation
+from mrouter.dataplane.state import Encapsulation
+from mrouter.errors import DataplaneError, ParseError
+from mrouter.links.monitor import LinkMonitor
+from mrouter.links.snapshot import Snapshot, read_snapshot
+from mrouter.metrics import MetricsServer
+from mrouter.netlink import RouteSocket
+from mrouter.protocol.events import (
+    BindingsChanged,
+    Counted,
+    Instant,
+    Noted,
+    PacketReceived,
+    SendPacket,
+    TimerFired,
+)
+from mrouter.protocol.keys import PacketSigner
+from mrouter.signalling import SignallingSocket
+from mrouter.wire.format import WireFormat
+from mrouter.wire.messages import BindingAcknowledgement, BindingError
+from mrouter.wire.packet import parse_packet, serialize_packet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv6Address
+
+    from mrouter.config.model import Config
+    from mrouter.dataplane.state import DataplaneState
+    from mrouter.protocol.events import Effect, Event
+    from mrouter.wire.messages import Message, Packet
+
+#: So many packets are handled before their kernel changes are made in one go.
+_RECEIVE_BATCH = 256
+#: Changes of links come in swarms (an address, then its routes): wait this long, in seconds.
+_LINK_SETTLE = 0.003
+#: How long after a failed kernel update to try again, in seconds.
+_APPLY_RETRY = 1.0
+
+
+class Agent(ABC):
+    """One role in one network namespace."""
+
+    role_name: str
+
+    def __init__(self, config: Config) -> None:
+        """Open the sockets and look at the kernel.
+
+        :raises DataplaneError: where a privilege or a kernel feature is missing.
+        """
+        self._config = config
+        self._started_at = time.time()
+        self._format = WireFormat(config.dialect, config.coainfo_type)
+        self._signalling = open_signalling()
+        self._routes = RouteSocket()
+        self._monitor = LinkMonitor(marks.PROTOCOL)
+        wanted = Encapsulation.__members__.get(config.encapsulation.name)
+        self._encapsulation = choose_encapsulation(wanted)
+        self._dataplane = LinuxDataplane()
+        self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._link_timer: asyncio.TimerHandle | None = None
+        self._stopped = asyncio.Event()
+        self._messages: Counter[tuple[str, str, str]] = Counter()
+        self._events: Counter[tuple[str, str]] = Counter()
+        self._parse_failures: Counter[str] = Counter()
+        self._updates: Counter[str] = Counter({"ok": 0, "failed": 0})
+        self._snapshot: Snapshot = read_snapshot(self._routes)
+
+    # --- what a role adds ---------------------------------------------------------------
+
+    @abstractmethod
+    def _handle(self, event: Event, now: Instant) -> list[Effect]:
+        """Hand ``event`` to the role."""
+
+    @abstractmethod
+    def _next_deadline(self) -> float | None:
+        """Return the role's next deadline, monotonic seconds."""
+
+    @abstractmethod
+    def _build(self) -> DataplaneState:
+        """Build the whole desired kernel state from the role's bindings and the snapshot."""
+
+    @abstractmethod
+    def _find_signer(self, home_address: IPv6Address, packet: Packet) -> PacketSigner | None:
+        """Return the signer for messages about ``home_address``."""
+
+    @abstractmethod
+    def _describe(self) -> dict[str, Any]:
+        """Return the role's own part of the status."""
+
+    @abstractmethod
+    def _reload(self) -> None:
+        """Read again what may change while running; raises ``FileError`` and changes nothing."""
+
+    def _find_interface(self, link: str | None) -> str | None:
+        """Return the interface of egress link ``link``."""
+        return link
+
+    def _links_changed(self) -> list[Event]:
+        """Tell the role of a new snapshot."""
+        return []
+
+    def _forwarding_failed(self, sends: list[SendPacket]) -> list[SendPacket]:
+        """Return what to send instead of ``sends`` as the kernel update has failed."""
+        return sends
+
+    def _forwarding_succeeded(self) -> None:  # noqa: B027 - not every role takes note
+        """Take note that the kernel holds the role's bindings as they are now."""
+
+    def _stop_events(self) -> list[Event]:
+        """Return what the role is told before the agent ends."""
+        return []
+
+    async def _answer(self, command: str) -> Any:
+        """Answer a control command.
+
+        :raises ControlError: if the command is unknown.
+        """
+        if command == "status":
+            return self.describe()
+        raise ControlError(f"unknown command {command!r}: status")
+
+    # --- the loop -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT; what stands in the kernel then goes on forwarding."""
+        loop = asyncio.get_running_loop()
+        control = ControlServer(self._config.control_socket, self._answer)
+        await control.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopped.set)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        loop.add_reader(self._signalling.fileno(), self._on_packets)
+        loop.add_reader(self._monitor.fileno(), self._on_link_news)
+        metrics = self._serve_metrics(loop)
+        note("started", role=self.role_name, version=__version__)
+        try:
+            self._process(self._links_changed(), apply=True)
+            await self._stopped.wait()
+            self._process(self._stop_events())
+        finally:
+            loop.remove_reader(self._signalling.fileno())
+            loop.remove_reader(self._monitor.fileno())
+            if metrics is not None:
+                await asyncio.to_thread(metrics.stop)
+            await control.stop()
+            self._dataplane.close()
+            self._signalling.close()
+            self._monitor.close()
+            self._routes.close()
+            note("stopped", role=self.role_name)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the status: what ``mrouter status --json`` prints and the metrics show."""
+        counters = {
+            name: {"packets": packets, "bytes": octets}
+            for name, (packets, octets) in self._dataplane.read_counters().items()
+        }
+        return {
+            "version": __version__,
+            "role": self.role_name,
+            "started": self._started_at,
+            "uptime": time.time() - self._started_at,
+            "signalling": [
+                {"direction": direction, "type": kind, "status": status, "count": count}
+                for (direction, kind, status), count in sorted(self._messages.items())
+            ],
+            "events": [
+                {"event": event, "reason": reason, "count": count}
+                for (event, reason), count in sorted(self._events.items())
+            ],
+            "parse_failures": dict(self._parse_failures),
+            "dataplane": {
+                "encapsulation": self._encapsulation.value,
+                "updates": dict(self._updates),
+                "counters": counters,
+            },
+            "bicast": {
+                "copies": counters.get("bicast_copies", _NO_TRAFFIC)["packets"],
+                "duplicates_dropped": counters.get("duplicates_dropped", _NO_TRAFFIC)["packets"],
+            },
+            **self._describe(),
+        }
+
+    def _now(self) -> Instant:
+        return Instant(time.monotonic(), time.time())
+
+    def _serve_metrics(self, loop: asyncio.AbstractEventLoop) -> MetricsServer | None:
+        if self._config.metrics is None:
+            return None
+
+        async def read() -> dict[str, Any]:
+            return self.describe()
+
+        def read_status() -> dict[str, Any]:
+            return asyncio.run_coroutine_threadsafe(read(), loop).result(timeout=5.0)
+
+        try:
+            return MetricsServer(self._config.metrics, read_status)
+        except OSError as error:
+            # no reason to keep a vehicle off the road
+            note("metrics-unavailable", logging.ERROR, error=str(error))
+            return None
+
+    def _on_packets(self) -> None:
+        events: list[Event] = []
+        for data in self._signalling.receive(_RECEIVE_BATCH):
+            try:
+                packet = parse_packet(data, self._format)
+            except ParseError as error:
+                self._parse_failures[error.reason] += 1
+                continue
+            self._count_message("received", packet.message)
+            events.append(PacketReceived(packet))
+        self._process(events)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._process([TimerFired()])
+
+    def _on_link_news(self) -> None:
+        if self._monitor.drain() and self._link_timer is None:
+            loop = asyncio.get_running_loop()
+            self._link_timer = loop.call_later(_LINK_SETTLE, self._on_links_settled)
+
+    def _on_links_settled(self) -> None:
+        self._link_timer = None
+        snapshot = read_snapshot(self._routes)
+        if snapshot != self._snapshot:
+            self._snapshot = snapshot
+            # the kernel takes routes away with their interface: compare with what it holds
+            self._process(self._links_changed(), apply=True, verify=True)
+
+    def _on_hangup(self) -> None:
+        try:
+            self._reload()
+        except Exception as error:
+            note("reload-refused", logging.ERROR, error=str(error))
+            return
+        note("reloaded")
+        self._process([], apply=True)
+
+    def _process(
+        self, events: Iterable[Event], *, apply: bool = False, verify: bool = False
+    ) -> None:
+        """Handle ``events``, then change the kernel once, then send what is to be sent."""
+        sends: list[SendPacket] = []
+        for event in events:
+            changed = self._perform(self._handle(event, self._now()), sends)
+            apply = apply or changed
+        if apply and not self._apply(verify=verify):
+            sends = self._forwarding_failed(sends)
+        for effect in sends:
+            self._send(effect)
+        self._set_timer()
+
+    def _perform(self, effects: Iterable[Effect], sends: list[SendPacket]) -> bool:
+        changed = False
+        for effect in effects:
+            if isinstance(effect, SendPacket):
+                sends.append(effect)
+            elif isinstance(effect, BindingsChanged):
+                changed = True
+            elif isinstance(effect, Counted):
+                self._events[effect.what, effect.reason] += 1
+            elif isinstance(effect, Noted):
+                note(effect.name, **dict(effect.fields))
+        return changed
+
+    def _apply(self, *, verify: bool) -> bool:
+        try:
+            self._dataplane.apply(self._build(), verify=verify)
+        except DataplaneError as error:
+            self._updates["failed"] += 1
+            note("dataplane-failed", logging.ERROR, error=str(error))
+            if self._retry is None:
+                loop = asyncio.get_running_loop()
+                self._retry = loop.call_later(_APPLY_RETRY, self._on_retry)
+            return False
+        self._updates["ok"] += 1
+        self._forwarding_succeeded()
+        return True
+
+    def _on_retry(self) -> None:
+        self._retry = None
+        self._process([], apply=True)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._next_deadline()
+        if deadline is not None:
+            delay = max(0.0, deadline - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _send(self, effect: SendPacket) -> None:
+        signer = None
+        if effect.key_for is not None:
+            signer = self._find_signer(effect.key_for, effect.packet)
+        data = serialize_packet(effect.packet, self._format, signer)
+        try:
+            self._signalling.send(data, self._find_interface(effect.link))
+        except OSError as error:
+            # its retransmission timer runs; a link that is gone is told by the monitor
+            self._events["send-failed", "kernel-refused"] += 1
+            note("send-failed", logging.WARNING, link=effect.link or "", error=str(error))
+            return
+        self._count_message("sent", effect.packet.message)
+
+    def _count_message(self, direction: str, message: Message) -> None:
+        status = ""
+        if isinstance(message, BindingAcknowledgement | BindingError):
+            status = str(message.status)
+        self._messages[direction, type(message).__name__, status] += 1
+
+
+_NO_TRAFFIC = {"packets": 0, "bytes": 0}
+
+
+def open_signalling() -> SignallingSocket:
+    """Open the signalling socket.
+
+    :raises DataplaneError: without CAP_NET_RAW.
+    """
+    try:
+        return SignallingSocket()
+    except PermissionError as error:
+        raise DataplaneError(
+            "open the signalling sockets", str(error), "run as root, or with CAP_NET_RAW"
+        ) from error

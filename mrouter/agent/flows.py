@@ -1,0 +1,50 @@
+"""The flows that the kernel tracks, with the policy that each one met."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mrouter.dataplane import marks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_AF_INET6 = 10
+_PROTOCOL_NAMES = {6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}
+
+
+def list_flows(
+    policies: Mapping[int, str], active: Mapping[str, tuple[str, ...]]
+) -> list[dict[str, Any]]:
+    """Return the tracked flows that a policy has been found for.
+
+    ``policies`` names policy numbers, ``active`` gives the links that a policy uses now. Blocking:
+    dumps the connection tracking table.
+    """
+    return list(_read_flows(policies, active))
+
+
+def _read_flows(
+    policies: Mapping[int, str], active: Mapping[str, tuple[str, ...]]
+) -> Iterator[dict[str, Any]]:
+    # pyroute2's conntrack is loaded only when asked for: it is large
+    from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+
+    with NFCTSocket() as conntrack:
+        for entry in conntrack.dump():
+            policy = policies.get(marks.policy_of_mark(entry.get_attr("CTA_MARK") or 0))
+            if entry["nfgen_family"] != _AF_INET6 or policy is None:
+                continue
+            tuple_ = entry.get_attr("CTA_TUPLE_ORIG")
+            addresses = tuple_.get_attr("CTA_TUPLE_IP")
+            protocol = tuple_.get_attr("CTA_TUPLE_PROTO")
+            number = protocol.get_attr("CTA_PROTO_NUM")
+            yield {
+                "protocol": _PROTOCOL_NAMES.get(number, str(number)),
+                "source": addresses.get_attr("CTA_IP_V6_SRC"),
+                "source_port": protocol.get_attr("CTA_PROTO_SRC_PORT"),
+                "destination": addresses.get_attr("CTA_IP_V6_DST"),
+                "destination_port": protocol.get_attr("CTA_PROTO_DST_PORT"),
+                "policy": policy,
+                "links": list(active.get(policy, ())),
+            }

@@ -1,0 +1,164 @@
+"""The home agent's agent."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from ipaddress import IPv6Network
+from typing import TYPE_CHECKING, Any
+
+from mrouter.agent.base import Agent
+from mrouter.control import ControlError
+from mrouter.dataplane.home_agent import HomeAgentView, build_home_agent
+from mrouter.errors import DataplaneError
+from mrouter.protocol.events import ForwardingFailed, SendPacket
+from mrouter.protocol.home_agent import HomeAgent
+from mrouter.protocol.keys import PacketSigner
+from mrouter.wire.messages import find_option
+from mrouter.wire.options import CareOfAddressInformation, MnHaAuthentication
+
+if TYPE_CHECKING:
+    from ipaddress import IPv6Address
+
+    from mrouter.config.model import HomeAgentConfig
+    from mrouter.dataplane.state import DataplaneState
+    from mrouter.protocol.bindings import CacheEntry
+    from mrouter.protocol.events import Effect, Event, Instant
+    from mrouter.wire.messages import Packet
+
+
+class HomeAgentAgent(Agent):
+    """Serves mobile routers: answers their updates, and tunnels to their care-of addresses."""
+
+    role_name = "home-agent"
+
+    def __init__(self, config: HomeAgentConfig) -> None:
+        """Open the sockets.
+
+        :raises DataplaneError: where a privilege or a kernel feature is missing.
+        """
+        super().__init__(config)
+        self._settings = config.settings
+        self._role = HomeAgent(config.settings, self._now())
+        self._signers = {
+            (router.home_address, association.spi): PacketSigner(association)
+            for router in config.settings.served
+            for association in router.security
+        }
+        self._served = tuple(
+            network
+            for router in config.settings.served
+            for network in (IPv6Network(router.home_address), *router.prefixes)
+        )
+        self._forwarded: frozenset[tuple[IPv6Address, int | None]] = frozenset()
+
+    def _handle(self, event: Event, now: Instant) -> list[Effect]:
+        return self._role.handle(event, now)
+
+    def _next_deadline(self) -> float | None:
+        return self._role.next_deadline()
+
+    def _find_signer(self, home_address: IPv6Address, packet: Packet) -> PacketSigner | None:
+        option = find_option(packet.message, MnHaAuthentication)
+        return None if option is None else self._signers.get((home_address, option.spi))
+
+    def _reload(self) -> None:
+        raise ControlError("a home agent reads its file when it starts: restart it")
+
+    def _build(self) -> DataplaneState:
+        return build_home_agent(
+            HomeAgentView(
+                encapsulation=self._encapsulation,
+                address=self._settings.address,
+                local_addresses=(self._settings.address,),
+                device=self._find_device(),
+                served=self._served,
+                bindings=self._role.entries,
+            )
+        )
+
+    def _find_device(self) -> str:
+        """Return the interface that has the home agent's address.
+
+        :raises DataplaneError: while no interface has it.
+        """
+        by_index = {item.index: item for item in self._snapshot.interfaces.values()}
+        for item in self._snapshot.addresses:
+            if item.address == self._settings.address and by_index[item.index].up:
+                return by_index[item.index].name
+        raise DataplaneError(
+            "find the home agent's interface",
+            f"no interface that is up has {self._settings.address}",
+            "set the address, or [home-agent] address",
+        )
+
+    def _forwarding_succeeded(self) -> None:
+        self._forwarded = frozenset(
+            (entry.home_address, entry.ifid) for entry in self._role.entries
+        )
+
+    def _forwarding_failed(self, sends: list[SendPacket]) -> list[SendPacket]:
+        """Take back what was granted but can't be forwarded, and answer 143 (RFC 3963 §6.6)."""
+        failed = [
+            (entry.home_address, entry.ifid)
+            for entry in self._role.entries
+            if (entry.home_address, entry.ifid) not in self._forwarded
+        ]
+        kept = [send for send in sends if _binding_of(send.packet) not in failed]
+        for home_address, ifid in failed:
+            self._perform(self._handle(ForwardingFailed(home_address, ifid), self._now()), kept)
+        return kept
+
+    def _describe(self) -> dict[str, Any]:
+        now = time.monotonic()
+        names = {router.home_address: router.name for router in self._settings.served}
+        by_router: dict[IPv6Address, list[CacheEntry]] = defaultdict(list)
+        for entry in self._role.entries:
+            by_router[entry.home_address].append(entry)
+        counters = self._dataplane.read_counters()
+        slots = sorted({entry.slot for entry in self._role.entries})
+        return {
+            "address": str(self._settings.address),
+            "mobile_routers": [
+                {
+                    "name": names[home_address],
+                    "home_address": str(home_address),
+                    "bindings": len(by_router[home_address]),
+                    "lifetime_left": max(
+                        (entry.expires_at - now for entry in by_router[home_address]), default=0.0
+                    ),
+                }
+                for home_address in names
+            ],
+            "bindings": [
+                {
+                    "mobile_router": names[entry.home_address],
+                    "home_address": str(entry.home_address),
+                    "care_of_address": str(entry.care_of_address),
+                    "ifid": entry.ifid,
+                    "ifpri": entry.ifpri,
+                    "slot": entry.slot,
+                    "prefixes": [str(prefix) for prefix in entry.prefixes],
+                    "lifetime_left": round(entry.expires_at - now, 3),
+                }
+                for entry in self._role.entries
+            ],
+            "slots": [
+                {
+                    "slot": slot,
+                    "uplink": _traffic(counters, f"uplink-{slot}"),
+                    "downlink": _traffic(counters, f"downlink-{slot}"),
+                }
+                for slot in slots
+            ],
+        }
+
+
+def _binding_of(packet: Packet) -> tuple[IPv6Address | None, int | None]:
+    information = find_option(packet.message, CareOfAddressInformation)
+    return packet.routing_home_address, None if information is None else information.ifid
+
+
+def _traffic(counters: dict[str, tuple[int, int]], name: str) -> dict[str, int]:
+    packets, octets = counters.get(name, (0, 0))
+    return {"packets": packets, "bytes": octets}

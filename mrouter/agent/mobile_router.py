@@ -1,0 +1,251 @@
+"""The mobile router's agent."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from ipaddress import IPv6Network
+from typing import TYPE_CHECKING, Any
+
+from mrouter.agent.base import Agent
+from mrouter.agent.flows import list_flows
+from mrouter.agent.usage import UsageLedger
+from mrouter.dataplane.classify import number_policies
+from mrouter.dataplane.mobile_router import (
+    MobileRouterView,
+    TunnelPath,
+    build_mobile_router,
+    choose_paths,
+)
+from mrouter.errors import DataplaneError
+from mrouter.links.egress import (
+    EgressLink,
+    find_egress_links,
+    find_local_addresses,
+    find_up_interface,
+)
+from mrouter.policy.load import load_policies
+from mrouter.policy.resolve import resolve
+from mrouter.protocol.events import EgressAddress, EgressChanged, StopRequested
+from mrouter.protocol.keys import PacketSigner
+from mrouter.protocol.mobile_router import MobileRouter
+
+if TYPE_CHECKING:
+    from ipaddress import IPv6Address
+
+    from mrouter.config.model import MobileRouterConfig
+    from mrouter.dataplane.state import DataplaneState
+    from mrouter.policy.model import PolicyTable
+    from mrouter.protocol.bindings import UpdateListEntry
+    from mrouter.protocol.events import Effect, Event, Instant
+    from mrouter.wire.messages import Packet
+
+
+class MobileRouterAgent(Agent):
+    """Registers every egress link, and steers the mobile network's flows over them."""
+
+    role_name = "mobile-router"
+
+    def __init__(self, config: MobileRouterConfig) -> None:
+        """Load the policies and open the sockets.
+
+        :raises PolicyError: if the policy file is refused.
+        :raises DataplaneError: where a privilege or a kernel feature is missing.
+        """
+        self._mobile = config
+        self._settings = config.settings
+        self._policies = self._load_policies()
+        self._numbers = number_policies(self._policies)
+        self._ledger = UsageLedger()
+        self._slot_links: dict[int, str] = {}
+        self._policy_names: dict[int, str] = {}
+        super().__init__(config)
+        self._role = MobileRouter(config.settings, random.SystemRandom())
+        security = config.settings.security
+        self._signer = None if security is None else PacketSigner(security)
+        self._links: tuple[EgressLink, ...] = ()
+
+    def _handle(self, event: Event, now: Instant) -> list[Effect]:
+        return self._role.handle(event, now)
+
+    def _next_deadline(self) -> float | None:
+        return self._role.next_deadline()
+
+    def _find_signer(self, home_address: IPv6Address, packet: Packet) -> PacketSigner | None:
+        return self._signer
+
+    def _find_interface(self, link: str | None) -> str | None:
+        return next((item.interface for item in self._mobile.links if item.name == link), None)
+
+    def _links_changed(self) -> list[Event]:
+        self._links = find_egress_links(
+            [(link.name, link.interface) for link in self._mobile.links],
+            self._snapshot,
+            self._settings.home_agent,
+            self._home_networks(),
+        )
+        priority = {link.name: link.ifpri for link in self._mobile.links}
+        addresses = tuple(
+            EgressAddress(link.name, link.interface, address, priority[link.name])
+            for link in self._links
+            for address in link.addresses
+        )
+        return [EgressChanged(addresses)]
+
+    def _stop_events(self) -> list[Event]:
+        return [StopRequested(self._mobile.deregister_on_stop)]
+
+    def _reload(self) -> None:
+        policies = self._load_policies()
+        self._count_usage()
+        self._policies = policies
+        self._numbers = number_policies(policies)
+
+    def _load_policies(self) -> PolicyTable:
+        return load_policies(
+            self._mobile.policy,
+            [link.name for link in self._mobile.links],
+            self._mobile.ingress,
+        )
+
+    def _home_networks(self) -> tuple[IPv6Network, ...]:
+        return (IPv6Network(self._settings.home_address), *self._settings.prefixes)
+
+    def _build(self) -> DataplaneState:
+        paths = self._find_paths()
+        self._count_usage()
+        self._slot_links = {path.slot: path.link for path in paths}
+        self._policy_names = {number: name for name, number in self._numbers.items()}
+        egress = tuple(link.interface for link in self._mobile.links)
+        local = find_local_addresses(self._snapshot, self._home_networks())
+        return build_mobile_router(
+            MobileRouterView(
+                encapsulation=self._encapsulation,
+                home_agent=self._settings.home_agent,
+                home_address=self._settings.home_address,
+                prefixes=self._settings.prefixes,
+                ingress=self._mobile.ingress,
+                egress=egress,
+                links=tuple(link.name for link in self._mobile.links),
+                paths=paths,
+                local_addresses=tuple(sorted({*local, self._settings.home_address})),
+                device=self._find_device((*self._mobile.ingress, *egress)),
+                policies=self._policies,
+                numbers=self._numbers,
+            )
+        )
+
+    def _find_device(self, names: tuple[str, ...]) -> str:
+        device = find_up_interface(self._snapshot, names)
+        if device is None:
+            raise DataplaneError(
+                "find an interface that is up",
+                f"none of {', '.join(names)} is",
+                "set one up; the agent tries again by itself",
+            )
+        return device
+
+    def _find_paths(self) -> tuple[TunnelPath, ...]:
+        links = {link.name: link for link in self._links if link.up}
+        return tuple(
+            TunnelPath(
+                slot=entry.slot,
+                link=entry.link,
+                interface=entry.interface,
+                care_of_address=entry.care_of_address,
+                gateway=links[entry.link].gateway,
+                mtu=links[entry.link].mtu,
+                usable=entry.usable,
+            )
+            for entry in sorted(self._role.entries, key=_preference)
+            if entry.link in links and entry.care_of_address in links[entry.link].addresses
+        )
+
+    def _active_links(self) -> dict[str, tuple[str, ...]]:
+        chosen = choose_paths(self._find_paths())
+        return {policy.name: resolve(policy.action, chosen) for policy in self._policies.policies}
+
+    def _count_usage(self) -> None:
+        if self._policy_names:
+            counted = self._dataplane.read_set_counters("usage")
+            self._ledger.add(counted, self._policy_names, self._slot_links)
+
+    async def _answer(self, command: str) -> Any:
+        if command == "flows":
+            return await asyncio.to_thread(
+                list_flows, dict(self._policy_names), self._active_links()
+            )
+        return await super()._answer(command)
+
+    def _describe(self) -> dict[str, Any]:
+        self._count_usage()
+        counters = self._dataplane.read_counters()
+        active = self._active_links()
+        now = time.monotonic()
+        traffic = [
+            {
+                "policy": policy,
+                "link": link,
+                "direction": direction,
+                "packets": packets,
+                "bytes": octets,
+            }
+            for policy, link, direction, packets, octets in self._ledger
+        ]
+        return {
+            "home_address": str(self._settings.home_address),
+            "home_agent": str(self._settings.home_agent),
+            "prefixes": [str(prefix) for prefix in self._settings.prefixes],
+            "links": [
+                {
+                    "name": link.name,
+                    "interface": link.interface,
+                    "up": link.up,
+                    "reason": link.reason,
+                    "addresses": [str(address) for address in link.addresses],
+                    "gateway": None if link.gateway is None else str(link.gateway),
+                    "uplink": _traffic(counters, f"uplink-{link.name}"),
+                    "downlink": _traffic(counters, f"downlink-{link.name}"),
+                }
+                for link in self._links
+            ],
+            "bindings": [
+                _describe_entry(entry, now) for entry in sorted(self._role.entries, key=_preference)
+            ],
+            "policies": [
+                {
+                    "name": policy.name,
+                    "links": list(getattr(policy.action, "links", ())),
+                    "active": list(active[policy.name]),
+                    "packets": sum(r["packets"] for r in traffic if r["policy"] == policy.name),
+                    "bytes": sum(r["bytes"] for r in traffic if r["policy"] == policy.name),
+                }
+                for policy in self._policies.policies
+            ],
+            "policy_traffic": traffic,
+        }
+
+
+def _preference(entry: UpdateListEntry) -> tuple[int, int]:
+    return entry.ifpri, entry.slot
+
+
+def _describe_entry(entry: UpdateListEntry, now: float) -> dict[str, Any]:
+    left = 0.0 if entry.expires_at is None else max(0.0, entry.expires_at - now)
+    return {
+        "link": entry.link,
+        "care_of_address": str(entry.care_of_address),
+        "ifid": entry.ifid,
+        "ifpri": entry.ifpri,
+        "slot": entry.slot,
+        "state": entry.state.value,
+        "usable": entry.usable,
+        "lifetime_left": round(left, 3),
+        "status": entry.status,
+    }
+
+
+def _traffic(counters: dict[str, tuple[int, int]], name: str) -> dict[str, int]:
+    packets, octets = counters.get(name, (0, 0))
+    return {"packets": packets, "bytes": octets}

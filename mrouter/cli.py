@@ -1,0 +1,148 @@
+"""The command line."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mrouter import __version__
+from mrouter.errors import FileError, MrouterError
+
+app = typer.Typer(
+    name="mrouter",
+    help="Mobile router: several care-of addresses, flow policies, bicast.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+lab = typer.Typer(help="The whole network in namespaces on this machine.", no_args_is_help=True)
+app.add_typer(lab, name="lab")
+
+#: Exit codes: 1 it went wrong, 2 the command line or a file is wrong.
+EXIT_FAILED = 1
+EXIT_REFUSED = 2
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="FILE", help="A configuration file.")]
+SocketOption = Annotated[
+    Path, typer.Option("--socket", help="The agent's control socket.", metavar="PATH")
+]
+DEFAULT_SOCKET = Path("/run/mrouter/mrouter.sock")
+
+
+def main() -> None:
+    """Run the command line; mistakes end in one line each, not in a traceback."""
+    try:
+        app()
+    except FileError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        sys.exit(EXIT_REFUSED)
+    except MrouterError as error:
+        print(f"mrouter: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+
+
+@app.callback(invoke_without_command=True)
+def show_version(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Mobile router: several care-of addresses, flow policies, bicast."""
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(config: ConfigPath) -> None:
+    """Run the agent that FILE configures (mobile router or home agent)."""
+    from mrouter.agent.run import run_agent
+
+    run_agent(config)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A configuration or policy file.")],
+) -> None:
+    """Check a configuration file with its policies, or a policy file, and say what is wrong."""
+    from mrouter.check import check_file
+
+    print(check_file(file))
+
+
+@app.command()
+def status(
+    socket: SocketOption = DEFAULT_SOCKET,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show links, bindings, policies and counters of the running agent."""
+    from mrouter.control import request
+
+    answer = request(socket, "status")
+    if as_json:
+        print(json.dumps(answer, indent=2))
+        return
+    from rich.console import Console
+
+    from mrouter.status_view import render_status
+
+    Console().print(render_status(answer))
+
+
+@app.command()
+def demo(
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Print lines instead of a live table.")
+    ] = False,
+) -> None:
+    """Build the lab, send real traffic, cut a link and judge what arrived; under a minute."""
+    from rich.console import Console
+
+    from mrouter.lab.demo import run_demo
+
+    raise typer.Exit(run_demo(Console(), headless).exit_code)
+
+
+LabName = Annotated[str, typer.Option("--name", help="The lab's name.")]
+
+
+@lab.command("up")
+def lab_up(name: LabName = "lab") -> None:
+    """Build the network and start its agents."""
+    from mrouter.lab import commands
+
+    commands.lab_up(name)
+    print(f"lab {name!r} is up; try: mrouter lab exec lfn ping 2001:db8:c::10")
+
+
+@lab.command(
+    "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+def lab_exec(
+    node: Annotated[str, typer.Argument(help="lfn, mr, net, ha or cn.")],
+    command: Annotated[list[str], typer.Argument(help="The command and its arguments.")],
+    name: LabName = "lab",
+) -> None:
+    """Run a command on a node."""
+    from mrouter.lab import commands
+
+    raise typer.Exit(commands.lab_exec(node, command, name))
+
+
+@lab.command("status")
+def lab_status(name: LabName = "lab") -> None:
+    """Show the lab's nodes and what its agents say."""
+    from rich.console import Console
+
+    from mrouter.lab import commands
+
+    Console().print(commands.lab_status(name))
+
+
+@lab.command("down")
+def lab_down(name: LabName = "lab") -> None:
+    """Take the network down, and everything that runs in it."""
+    from mrouter.lab import commands
+
+    commands.lab_down(name)

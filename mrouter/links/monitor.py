@@ -1,0 +1,68 @@
+"""A socket that becomes readable when links, addresses or routes of others change."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+_RTMGRP_LINK = 1 << 0
+_RTMGRP_IPV6_IFADDR = 1 << 8
+_RTMGRP_IPV6_ROUTE = 1 << 10
+_HEADER = struct.Struct("=LHHLL")
+_RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
+#: The offset of the protocol number in a route message, behind the netlink header.
+_ROUTE_PROTOCOL = _HEADER.size + 5
+_RECEIVE_SIZE = 1 << 18
+
+
+class LinkMonitor:
+    """A hint that it is time for a new snapshot; what has changed, the snapshot tells.
+
+    Route messages that carry ``own_protocol`` are our own doing, and no news.
+    """
+
+    def __init__(self, own_protocol: int) -> None:
+        """Subscribe to link, IPv6 address and IPv6 route messages."""
+        self._own_protocol = own_protocol
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+        )
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self._socket.bind((0, _RTMGRP_LINK | _RTMGRP_IPV6_IFADDR | _RTMGRP_IPV6_ROUTE))
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def drain(self) -> bool:
+        """Read all that waits; tell whether there was news. An overrun is news too."""
+        news = False
+        while True:
+            try:
+                data = self._socket.recv(_RECEIVE_SIZE)
+            except BlockingIOError:
+                return news
+            except OSError:
+                # ENOBUFS: messages were lost, so anything may have changed
+                news = True
+                continue
+            news = news or self._has_news(data)
+
+    def _has_news(self, data: bytes) -> bool:
+        offset = 0
+        while offset + _HEADER.size <= len(data):
+            length, kind, _flags, _sequence, _port = _HEADER.unpack_from(data, offset)
+            if length < _HEADER.size:
+                return True
+            own = (
+                kind in (_RTM_NEWROUTE, _RTM_DELROUTE)
+                and data[offset + _ROUTE_PROTOCOL] == self._own_protocol
+            )
+            if not own:
+                return True
+            offset += (length + 3) & ~3
+        return False

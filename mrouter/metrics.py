@@ -1,0 +1,197 @@
+"""Prometheus metrics, made from the same status that ``mrouter status --json`` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+#: What the data plane's counters mean; those not listed are told by link.
+_DATAPLANE_HELP = {
+    "outer_rejected": "Tunnelled packets dropped: the outer source is no peer of ours.",
+    "inner_rejected": "Tunnelled packets dropped: the inner address is not the peer's to use.",
+    "unencapsulated_rejected": "Packets for the mobile network that came outside the tunnel.",
+    "leaks_prevented": "Packets dropped that would have left the vehicle unencapsulated.",
+    "no_link_dropped": "Packets dropped as no link of their policy was up.",
+    "policy_dropped": "Packets dropped by a policy.",
+}
+
+
+class StatusCollector(Collector):
+    """Turns a status into metric families at each scrape."""
+
+    def __init__(self, read_status: Callable[[], dict[str, Any]]) -> None:
+        """Keep ``read_status``, which is called from the server's threads."""
+        self._read_status = read_status
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families of the agent's role."""
+        return list(make_families(self._read_status()))
+
+
+class MetricsServer:
+    """An HTTP server for one agent's metrics."""
+
+    def __init__(self, address: tuple[str, int], read_status: Callable[[], dict[str, Any]]) -> None:
+        """Listen at ``address`` (host, port).
+
+        :raises OSError: if the address can't be had.
+        """
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(StatusCollector(read_status))
+        host, port = address
+        self._server, self._thread = start_http_server(port, host, registry)
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def make_families(status: dict[str, Any]) -> Iterator[Metric]:
+    """Yield the metric families for ``status`` of either role."""
+    build = InfoMetricFamily("mrouter_build", "Version and role of this agent.")
+    build.add_metric([], {"version": status["version"], "role": status["role"]})
+    yield build
+    yield from _make_common(status)
+    if status["role"] == "mobile-router":
+        yield from _make_mobile_router(status)
+    else:
+        yield from _make_home_agent(status)
+
+
+def _make_common(status: dict[str, Any]) -> Iterator[Metric]:
+    started = GaugeMetricFamily(
+        "mrouter_start_time_seconds", "When the agent started, in seconds since 1970."
+    )
+    started.add_metric([], status["started"])
+    yield started
+
+    messages = CounterMetricFamily(
+        "mrouter_signalling_messages",
+        "Mobility Header messages by direction, type and status.",
+        labels=["direction", "type", "status"],
+    )
+    for row in status["signalling"]:
+        messages.add_metric([row["direction"], row["type"], row["status"]], row["count"])
+    yield messages
+
+    events = CounterMetricFamily(
+        "mrouter_signalling_events",
+        "What became of messages and registrations: refusals, authentication and replay failures.",
+        labels=["event", "reason"],
+    )
+    for row in status["events"]:
+        events.add_metric([row["event"], row["reason"]], row["count"])
+    yield events
+
+    parse = CounterMetricFamily(
+        "mrouter_parse_failures", "Packets that are no valid message.", labels=["reason"]
+    )
+    for reason, count in status["parse_failures"].items():
+        parse.add_metric([reason], count)
+    yield parse
+
+    applied = CounterMetricFamily(
+        "mrouter_dataplane_updates", "Kernel updates, by result.", labels=["result"]
+    )
+    for result, count in status["dataplane"]["updates"].items():
+        applied.add_metric([result], count)
+    yield applied
+
+    for name, help_text in _DATAPLANE_HELP.items():
+        if name in status["dataplane"]["counters"]:
+            family = CounterMetricFamily(f"mrouter_{name}_packets", help_text)
+            family.add_metric([], status["dataplane"]["counters"][name]["packets"])
+            yield family
+
+    copies = CounterMetricFamily("mrouter_bicast_copies", "Extra copies of bicast packets sent.")
+    copies.add_metric([], status["bicast"]["copies"])
+    yield copies
+    dropped = CounterMetricFamily(
+        "mrouter_bicast_duplicates_dropped", "Copies dropped as their twin had come already."
+    )
+    dropped.add_metric([], status["bicast"]["duplicates_dropped"])
+    yield dropped
+
+
+def _make_mobile_router(status: dict[str, Any]) -> Iterator[Metric]:
+    up = GaugeMetricFamily("mrouter_link_up", "Whether the egress link is up.", labels=["link"])
+    registered = GaugeMetricFamily(
+        "mrouter_link_registered",
+        "Whether the home agent has accepted the link's care-of address.",
+        labels=["link"],
+    )
+    lifetime = GaugeMetricFamily(
+        "mrouter_binding_lifetime_seconds",
+        "Lifetime left of the link's binding, 0 without one.",
+        labels=["link"],
+    )
+    for link in status["links"]:
+        usable = [b for b in status["bindings"] if b["link"] == link["name"] and b["usable"]]
+        up.add_metric([link["name"]], float(link["up"]))
+        registered.add_metric([link["name"]], float(bool(usable)))
+        left = max((binding["lifetime_left"] for binding in usable), default=0.0)
+        lifetime.add_metric([link["name"]], left)
+    yield from (up, registered, lifetime)
+    yield from _make_traffic(
+        "mrouter_link",
+        "tunnelled by the link, with the outer header",
+        ["link", "direction"],
+        [
+            ([link["name"], direction], link[direction])
+            for link in status["links"]
+            for direction in ("uplink", "downlink")
+        ],
+    )
+    yield from _make_traffic(
+        "mrouter_policy",
+        "of the policy's flows by link",
+        ["policy", "link", "direction"],
+        [([row["policy"], row["link"], row["direction"]], row) for row in status["policy_traffic"]],
+    )
+
+
+def _make_home_agent(status: dict[str, Any]) -> Iterator[Metric]:
+    bindings = GaugeMetricFamily(
+        "mrouter_bindings",
+        "Bindings in the Binding Cache, by mobile router.",
+        labels=["mobile_router"],
+    )
+    lifetime = GaugeMetricFamily(
+        "mrouter_binding_lifetime_seconds",
+        "Lifetime left of a mobile router's longest binding, 0 without one.",
+        labels=["mobile_router"],
+    )
+    for router in status["mobile_routers"]:
+        bindings.add_metric([router["name"]], router["bindings"])
+        lifetime.add_metric([router["name"]], router["lifetime_left"])
+    yield from (bindings, lifetime)
+    yield from _make_traffic(
+        "mrouter_tunnel",
+        "tunnelled by binding slot",
+        ["slot", "direction"],
+        [
+            ([str(row["slot"]), direction], row[direction])
+            for row in status["slots"]
+            for direction in ("uplink", "downlink")
+        ],
+    )
+
+
+def _make_traffic(
+    prefix: str, what: str, labels: list[str], rows: list[tuple[list[str], dict[str, int]]]
+) -> Iterator[Metric]:
+    for unit in ("packets", "bytes"):
+        family = CounterMetricFamily(f"{prefix}_{unit}", f"{unit.title()} {what}.", labels=labels)
+        for values, counts in rows:
+            family.add_metric(values, counts[unit])
+        yield family

@@ -1,0 +1,94 @@
+"""How ``mrouter status`` looks in a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def render_status(status: dict[str, Any]) -> RenderableType:
+    """Return tables of ``status``, either role's."""
+    head = (
+        f"{status['role']}, mrouter {status['version']}, up {status['uptime']:.0f} s, "
+        f"{status['dataplane']['encapsulation']}"
+    )
+    tables = (
+        [_render_links(status), _render_policies(status)]
+        if status["role"] == "mobile-router"
+        else []
+    )
+    return Group(head, *tables, _render_bindings(status), _render_counters(status))
+
+
+def _render_links(status: dict[str, Any]) -> Table:
+    table = _make_table("Links", "link", "interface", "state", "gateway", "sent", "received")
+    for link in status["links"]:
+        table.add_row(
+            link["name"],
+            link["interface"],
+            "up" if link["up"] else f"down: {link['reason']}",
+            link["gateway"] or "-",
+            _format_bytes(link["uplink"]["bytes"]),
+            _format_bytes(link["downlink"]["bytes"]),
+        )
+    return table
+
+
+def _render_policies(status: dict[str, Any]) -> Table:
+    table = _make_table("Policies", "policy", "links", "now by", "packets", "bytes")
+    for policy in status["policies"]:
+        table.add_row(
+            policy["name"],
+            ", ".join(policy["links"]) or "drop",
+            " + ".join(policy["active"]) or "none",
+            str(policy["packets"]),
+            _format_bytes(policy["bytes"]),
+        )
+    return table
+
+
+def _render_bindings(status: dict[str, Any]) -> Table:
+    who = "link" if status["role"] == "mobile-router" else "mobile_router"
+    table = _make_table("Bindings", who, "care-of address", "IFID", "IFPRI", "state", "left")
+    for binding in status["bindings"]:
+        table.add_row(
+            binding[who],
+            binding["care_of_address"],
+            "-" if binding["ifid"] is None else str(binding["ifid"]),
+            str(binding["ifpri"]),
+            binding.get("state", "bound"),
+            f"{binding['lifetime_left']:.0f} s",
+        )
+    return table
+
+
+def _render_counters(status: dict[str, Any]) -> Table:
+    table = _make_table("Dropped and doubled", "counter", "packets")
+    for name, count in status["dataplane"]["counters"].items():
+        if "link-" not in name and count["packets"]:
+            table.add_row(name.replace("_", " "), str(count["packets"]))
+    for row in status["events"]:
+        table.add_row(f"{row['event']}: {row['reason']}", str(row["count"]))
+    for reason, count in status["parse_failures"].items():
+        table.add_row(f"not parsed: {reason}", str(count))
+    return table
+
+
+def _make_table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading.replace("_", " "))
+    return table
+
+
+def _format_bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
