@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from mrouter.dataplane import marks
@@ -9,7 +10,6 @@ from mrouter.dataplane import marks
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_AF_INET6 = 10
 _PROTOCOL_NAMES = {6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}
 
 
@@ -30,10 +30,10 @@ def _read_flows(
     # pyroute2's conntrack is loaded only when asked for: it is large
     from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
-    with NFCTSocket() as conntrack:
+    with NFCTSocket(nfgen_family=socket.AF_INET6) as conntrack:
         for entry in conntrack.dump():
             policy = policies.get(marks.policy_of_mark(entry.get_attr("CTA_MARK") or 0))
-            if entry["nfgen_family"] != _AF_INET6 or policy is None:
+            if policy is None:
                 continue
             tuple_ = entry.get_attr("CTA_TUPLE_ORIG")
             addresses = tuple_.get_attr("CTA_TUPLE_IP")

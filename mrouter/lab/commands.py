@@ -12,13 +12,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, get_args
 
+from rich.console import Group, RenderableType
+from rich.text import Text
+
 from mrouter.control import ControlError, request
 from mrouter.lab import namespaces
 from mrouter.lab.configs import write_configs
 from mrouter.lab.daemons import HOME_AGENT, MOBILE_ROUTER, Daemons
 from mrouter.lab.namespaces import NETNS_DIRECTORY, LabError
-from mrouter.lab.plan import NODES, NodeName
+from mrouter.lab.plan import NODES, NodeName, draw_topology
 from mrouter.lab.topology import Topology
+from mrouter.lab.view import render_links
 
 STATE_ROOT = Path("/run/mrouter-lab")
 DEFAULT_NAME = "lab"
@@ -44,6 +48,21 @@ class LabState:
     directory: Path
     namespaces: tuple[str, ...]
     daemons: tuple[DaemonState, ...]
+
+    def __rich__(self) -> RenderableType:
+        """Show the lab as ``mrouter lab status`` does."""
+        parts: list[RenderableType] = [
+            Text(draw_topology(), no_wrap=True),
+            Text(f"lab {self.name}: {' '.join(self.namespaces)}", overflow="fold"),
+            Text(f"configurations, sockets and logs: {self.directory}", overflow="fold"),
+        ]
+        for daemon in self.daemons:
+            state = "runs" if daemon.running else "has ended"
+            answer = "" if daemon.status else ", and does not answer"
+            parts.append(Text(f"{daemon.role}: process {daemon.pid} {state}{answer}"))
+            if daemon.status and daemon.role == MOBILE_ROUTER:
+                parts.append(render_links(daemon.status))
+        return Group(*parts)
 
 
 def lab_up(name: str = DEFAULT_NAME) -> LabState:

@@ -87,4 +87,4 @@ def draw_topology() -> str:
                             {wifi.care_of_address} and {sat.care_of_address}
  HA  {HA_ADDRESS}        for the home prefix {HOME_PREFIX}
  CN  {CN_ADDRESS}
- Every packet between LFN and CN goes through a tunnel between MR and HA, one for each link."""
+ Between MR and HA all of LFN's packets are in tunnels, one for each link."""

@@ -16,23 +16,23 @@ Rates = Mapping[str, tuple[float, float]]
 """Link name to Mbit/s uplink and downlink."""
 
 
-def render_links(status: dict[str, Any], rates: Rates) -> Table:
-    """Show each link with the binding registered for it and what it carries."""
+def render_links(status: dict[str, Any], rates: Rates | None = None) -> Table:
+    """Show each link with the binding registered for it and, given rates, what it carries."""
     table = Table(title="Links and bindings", title_justify="left", expand=False)
     for heading in ("link", "carrier", "care-of address", "IFID", "IFPRI", "binding", "lifetime"):
         table.add_column(heading)
-    table.add_column("up Mbit/s", justify="right")
-    table.add_column("down Mbit/s", justify="right")
+    if rates is not None:
+        table.add_column("up Mbit/s", justify="right")
+        table.add_column("down Mbit/s", justify="right")
     bindings = {entry["link"]: entry for entry in status["bindings"]}
     for link in status["links"]:
         binding = bindings.get(link["name"])
-        up, down = rates.get(link["name"], (0.0, 0.0))
+        carried = () if rates is None else rates.get(link["name"], (0.0, 0.0))
         table.add_row(
             link["name"],
             Text("up", style="green") if link["up"] else Text("down", style="bold red"),
             *_describe_binding(binding),
-            f"{up:.2f}",
-            f"{down:.2f}",
+            *(f"{rate:.2f}" for rate in carried),
         )
     return table
 

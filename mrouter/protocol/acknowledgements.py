@@ -91,8 +91,8 @@ def _find_by_address(
 def _answers_last_update(acknowledgement: BindingAcknowledgement, binding: Binding) -> bool:
     """Say whether the answer belongs to the last Binding Update (RFC 6275 §11.7.3).
 
-    "The Sequence Number field matches the Sequence Number sent by the mobile node", but in an
-    answer of status 135, which tells the home agent's. Where timestamps are used the answer echoes
+    The sequence number must be the last one sent, but in an answer of status 135, which tells the
+    home agent's. Where timestamps are used the answer echoes
     ours, but in one of status 144, which tells the home agent's clock (RFC 4285 §6): so a replayed
     answer never counts. Status 143 may follow an acceptance (RFC 3963 §6.6).
     """

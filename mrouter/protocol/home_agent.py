@@ -158,9 +158,9 @@ class HomeAgent:
     def _authenticate(self, request: Request, router: ServedMobileRouter) -> None:
         """Check the MN-HA authentication option (RFC 4285 §5).
 
-        "If authentication fails, the Home Agent MUST send Binding Acknowledgement with status
-        code MIPV6-AUTH-FAIL. If the Home Agent does not have shared-key-based mobility SA, Home
-        Agent MUST discard the BU": so an unknown SPI, and no option at all, get no answer.
+        A wrong authenticator MUST be answered with MIPV6-AUTH-FAIL (146); without a shared key
+        the Binding Update MUST be discarded: so an unknown SPI, and no option at all, get no
+        answer.
         """
         option = find_option(request.update, MnHaAuthentication)
         if option is None:
@@ -223,8 +223,7 @@ class HomeAgent:
         if known is not None and not ended:
             ended = [known]
         if not ended:
-            # "... MUST reject the Binding Update and SHOULD return a Binding Acknowledgement ...
-            # in which the Status field is set to 133" (RFC 6275 §10.3.2).
+            # Without such a binding it MUST be rejected, and SHOULD be with 133 (RFC 6275 §10.3.2).
             raise Refuse(BindingStatus.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE)
         for entry in ended:
             self._cache.remove(home, entry.ifid)

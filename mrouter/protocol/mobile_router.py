@@ -227,9 +227,9 @@ class MobileRouter:
     ) -> None:
         """Put right what the home agent complains of, and repeat the Binding Update at once.
 
-        135: "SHOULD update its binding sequence number appropriately to match the sequence number
-        given in the Binding Acknowledgement" (RFC 6275 §11.7.3). 144: the answer tells the home
-        agent's clock (RFC 4285 §6). 145: from now on there is a timestamp.
+        135: the sequence number goes on from the one in the answer (RFC 6275 §11.7.3).
+        144: the answer tells the home agent's clock (RFC 4285 §6).
+        145: from now on there is a timestamp.
         """
         status = acknowledgement.status
         if status == BindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW:

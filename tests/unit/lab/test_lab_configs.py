@@ -79,4 +79,4 @@ def test_the_drawing_shows_every_node_and_fits_a_terminal():
     picture = draw_topology()
 
     assert all(node.upper() in picture.upper() for node in NODES)
-    assert max(len(line) for line in picture.splitlines()) <= 95
+    assert max(len(line) for line in picture.splitlines()) <= 80

@@ -1,0 +1,46 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# what the agents, the lab and the tests need of Debian 12
+PACKAGES := iproute2 libnftables1 nftables python3-venv
+TEST_PACKAGES := conntrack iperf3 iputils-ping prometheus tshark
+STAMP := $(VENV)/installed
+
+.PHONY: demo test test-unit lint bench clean packages test-packages
+.DEFAULT_GOAL := help
+
+help: ## Show what there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+demo: $(STAMP) ## Build a network, send real traffic, cut a link, judge what arrived
+	$(BIN)/mrouter demo
+
+test: lint $(STAMP) test-packages ## Run every check and every test
+	$(BIN)/pytest
+
+test-unit: $(STAMP) ## Run the tests that need no root, in seconds
+	$(BIN)/pytest -m "not netns" tests/unit tests/conformance
+
+lint: $(STAMP) ## Run the linters and the type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) test-packages ## Measure, and write bench/RESULTS.md
+	$(BIN)/python -m bench
+
+clean: ## Remove the virtual environment and every cache
+	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+packages:
+	@./packages.sh $(PACKAGES)
+
+test-packages:
+	@./packages.sh $(TEST_PACKAGES)
+
+$(STAMP): pyproject.toml | packages
+	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $(STAMP)
