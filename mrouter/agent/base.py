@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from mrouter import __version__
 from mrouter.agent.journal import note
+from mrouter.agent.parse_answers import ParseAnswerer
 from mrouter.control import ControlError, ControlServer
 from mrouter.dataplane import marks
 from mrouter.dataplane.linux import LinuxDataplane, choose_encapsulation
 from mrouter.dataplane.state import Encapsulation
 from mrouter.errors import DataplaneError, ParseError
 from mrouter.links.monitor import LinkMonitor
-from mrouter.links.snapshot import Snapshot, read_snapshot
+from mrouter.links.snapshot import read_snapshot
 from mrouter.metrics import MetricsServer
 from mrouter.netlink import RouteSocket
 from mrouter.protocol.events import (
@@ -80,7 +81,8 @@ class Agent(ABC):
         self._events: Counter[tuple[str, str]] = Counter()
         self._parse_failures: Counter[str] = Counter()
         self._updates: Counter[str] = Counter({"ok": 0, "failed": 0})
-        self._snapshot: Snapshot = read_snapshot(self._routes)
+        self._answerer = ParseAnswerer(self._format)
+        self._snapshot = read_snapshot(self._routes)
 
     # --- what a role adds ---------------------------------------------------------------
 
@@ -225,10 +227,16 @@ class Agent(ABC):
                 packet = parse_packet(data, self._format)
             except ParseError as error:
                 self._parse_failures[error.reason] += 1
+                self._answer_parse_error(error, data)
                 continue
             self._count_message("received", packet.message)
             events.append(PacketReceived(packet))
         self._process(events)
+
+    def _answer_parse_error(self, error: ParseError, data: bytes) -> None:
+        answer = self._answerer.answer(error, data, self._local_addresses, time.monotonic())
+        if answer is not None:
+            self._transmit(answer, None)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -315,14 +323,22 @@ class Agent(ABC):
         if effect.key_for is not None:
             signer = self._find_signer(effect.key_for, effect.packet)
         data = serialize_packet(effect.packet, self._format, signer)
+        if self._transmit(data, effect.link):
+            self._count_message("sent", effect.packet.message)
+
+    def _transmit(self, data: bytes, link: str | None) -> bool:
         try:
-            self._signalling.send(data, self._find_interface(effect.link))
+            self._signalling.send(data, self._find_interface(link))
         except OSError as error:
             # its retransmission timer runs; a link that is gone is told by the monitor
             self._events["send-failed", "kernel-refused"] += 1
-            note("send-failed", logging.WARNING, link=effect.link or "", error=str(error))
-            return
-        self._count_message("sent", effect.packet.message)
+            note("send-failed", logging.WARNING, link=link or "", error=str(error))
+            return False
+        return True
+
+    @property
+    def _local_addresses(self) -> frozenset[IPv6Address]:
+        return frozenset(item.address for item in self._snapshot.addresses)
 
     def _count_message(self, direction: str, message: Message) -> None:
         status = ""

@@ -22,18 +22,26 @@ from mrouter.lab.rtp_call import CallSettings, run_call
 
 
 class _Stop:
-    """Remembers that somebody asked the program to end."""
+    """Remembers that somebody asked the program to end.
+
+    Before anyone looks, while the program waits for its start or for a connection, there is
+    nothing to sum up: then it ends at once.
+    """
 
     def __init__(self) -> None:
-        self.requested = False
+        self._requested = False
+        self._looked_at = False
         signal.signal(signal.SIGTERM, self._handle)
         signal.signal(signal.SIGINT, self._handle)
 
     def __call__(self) -> bool:
-        return self.requested
+        self._looked_at = True
+        return self._requested
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        self.requested = True
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._requested = True
+        if not self._looked_at:
+            raise SystemExit(128 + number)
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:

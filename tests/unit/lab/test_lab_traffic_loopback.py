@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import subprocess
 import threading
 import time
 from contextlib import ExitStack
@@ -10,7 +12,7 @@ import pytest
 
 from mrouter.lab.bulk import BulkOrder, connect_bulk, serve_bulk
 from mrouter.lab.rtp_call import CallSettings, Packet, parse_packet, run_call
-from mrouter.lab.traffic import read_events
+from mrouter.lab.traffic import bulk_command, read_events
 
 
 class Events:
@@ -115,6 +117,16 @@ def test_a_reversed_bulk_transfer_is_sent_by_the_listening_end():
     assert server["direction"] == "sender"
     assert client["direction"] == "receiver"
     assert client["bytes"] == server["bytes"] > 0
+
+
+def test_a_transfer_that_waits_for_its_start_ends_at_once_when_asked_to():
+    command = bulk_command(("::1", 9), BulkOrder(1.0), start_at=time.monotonic() + 1000)
+    program = subprocess.Popen(command)
+    time.sleep(0.5)
+
+    program.terminate()
+
+    assert program.wait(timeout=2) in (128 + signal.SIGTERM, -signal.SIGTERM)
 
 
 def test_events_are_read_up_to_the_last_whole_line(tmp_path):
