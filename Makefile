@@ -34,11 +34,24 @@ bench: $(STAMP) test-packages ## Measure, and write bench/RESULTS.md
 clean: ## Remove the virtual environment and every cache
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
+# Install the Debian packages $(1) that are missing; no network is used when none is.
+define install
+	@missing=; for package in $(1); do \
+	    dpkg-query --show --showformat='$${Status}' $$package 2>/dev/null \
+	        | grep -q 'install ok installed' || missing="$$missing $$package"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	[ "$$(id -u)" -eq 0 ] || { echo "as root run: apt-get install$$missing" >&2; exit 1; }; \
+	echo "installing:$$missing"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get -qq update && apt-get -qq install --yes --no-install-recommends $$missing >/dev/null
+endef
+
 packages:
-	@./packages.sh $(PACKAGES)
+	$(call install,$(PACKAGES))
 
 test-packages:
-	@./packages.sh $(TEST_PACKAGES)
+	$(call install,$(TEST_PACKAGES))
 
 $(STAMP): pyproject.toml | packages
 	python3 -m venv $(VENV)

@@ -58,7 +58,11 @@ def set_connection_mark(cleared: int, value: int) -> str:
 def raw_chains() -> tuple[Chain, ...]:
     """Keep outer packets and signalling out of connection tracking: inner flows are the flows."""
     return tuple(
-        Chain(f"raw_{hook}", ("meta l4proto { 41, 135 } notrack",), f"type filter hook {hook} priority raw;")
+        Chain(
+            f"raw_{hook}",
+            ("meta l4proto { 41, 135 } notrack",),
+            f"type filter hook {hook} priority raw;",
+        )
         for hook in ("prerouting", "output")
     )
 

@@ -1,0 +1,97 @@
+"""The lab's network made ready in the ways that forwarding is compared by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address
+
+from mrouter.lab import namespaces, plan
+from mrouter.lab.configs import write_configs
+from mrouter.lab.daemons import Daemons
+from mrouter.lab.topology import Topology
+
+PORT = 9000
+"""The destination port of the measured traffic; the last policy of each file is its."""
+_FIRST_OTHER_PORT = 10000
+_LINK = plan.EGRESS_LINKS[0]
+_HA_SEGMENT = IPv6Address("2001:db8:5e6::1")
+_MR_SEGMENT = IPv6Address("2001:db8:5e6::2")
+_UP_TABLE, _DOWN_TABLE = 100, 101
+
+
+@contextmanager
+def build_plain() -> Iterator[Topology]:
+    """Forward by ordinary routes along the nodes that a tunnel goes by, without a tunnel."""
+    with Topology(shaped=False) as topology:
+        _run_ip(
+            topology,
+            "net",
+            f"route add default via {plan.HA_ADDRESS} table {_UP_TABLE}",
+            f"rule add iif {_LINK.name} lookup {_UP_TABLE}",
+            f"route add default via {_LINK.care_of_address} table {_DOWN_TABLE}",
+            f"rule add iif ha to {plan.MOBILE_NETWORK_PREFIX} lookup {_DOWN_TABLE}",
+        )
+        _run_ip(topology, "ha", f"route add {plan.MOBILE_NETWORK_PREFIX} via {plan.HA_GATEWAY}")
+        yield topology
+
+
+@contextmanager
+def build_static() -> Iterator[Topology]:
+    """Encapsulate by hand-made routes: no daemon, no nftables, no connection tracking.
+
+    The tunnel's ends are segments of their own instead of the nodes' addresses, so that a route
+    is all that decapsulates.
+    """
+    encapsulate = "encap seg6 mode encap.red segs"
+    decapsulate = "encap seg6local action End.DX6 nh6 ::"
+    with Topology(shaped=False) as topology:
+        _run_ip(
+            topology,
+            "mr",
+            f"route add {plan.CN_ADDRESS} {encapsulate} {_HA_SEGMENT}"
+            f" via {_LINK.gateway} dev {_LINK.interface}",
+            f"route add {_MR_SEGMENT} {decapsulate} dev {_LINK.interface}",
+        )
+        _run_ip(
+            topology,
+            "net",
+            f"route add {_HA_SEGMENT} via {plan.HA_ADDRESS}",
+            f"route add {_MR_SEGMENT} via {_LINK.care_of_address}",
+        )
+        _run_ip(
+            topology,
+            "ha",
+            f"route add {plan.MOBILE_NETWORK_PREFIX} {encapsulate} {_MR_SEGMENT} dev wan0",
+            f"route add {_HA_SEGMENT} {decapsulate} dev wan0",
+        )
+        yield topology
+
+
+@contextmanager
+def build_mrouter(policies: int) -> Iterator[Topology]:
+    """Let the real agents register all links and steer by ``policies`` policies and a default."""
+    with Topology(shaped=False) as topology:
+        files = write_configs(topology.run_directory)
+        files.policy.write_text(_format_policies(policies), encoding="utf-8")
+        Daemons(topology, files).start()
+        yield topology
+
+
+def _format_policies(count: int) -> str:
+    ports = [*range(_FIRST_OTHER_PORT, _FIRST_OTHER_PORT + count - 1), PORT]
+    policies = [
+        f"""\
+[[policy]]
+name = "policy-{number}"
+match = {{ protocol = ["udp", "tcp"], destination-port = {port} }}
+links = ["lte", "wifi", "sat"]
+"""
+        for number, port in enumerate(ports)
+    ]
+    return "\n".join([*policies, '[default]\nlinks = ["wifi", "sat"]\n'])
+
+
+def _run_ip(topology: Topology, node: plan.NodeName, *lines: str) -> None:
+    command = ["ip", "-n", topology.namespace(node), "-6", "-batch", "-"]
+    namespaces.run_tool(command, lines)
