@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mrouter.config import MobileRouterConfig, load_config
+from mrouter.config.load import load_config
+from mrouter.config.model import MobileRouterConfig
 from mrouter.policy.load import load_policies
 from mrouter.toml_source import read_toml
 

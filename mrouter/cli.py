@@ -1,14 +1,12 @@
 """The command line."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mrouter import __version__
-from mrouter.errors import FileError, MrouterError
 
 app = typer.Typer(
     name="mrouter",
@@ -19,28 +17,11 @@ app = typer.Typer(
 lab = typer.Typer(help="The whole network in namespaces on this machine.", no_args_is_help=True)
 app.add_typer(lab, name="lab")
 
-#: Exit codes: 1 it went wrong, 2 the command line or a file is wrong.
-EXIT_FAILED = 1
-EXIT_REFUSED = 2
-
 ConfigPath = Annotated[Path, typer.Argument(metavar="FILE", help="A configuration file.")]
 SocketOption = Annotated[
     Path, typer.Option("--socket", help="The agent's control socket.", metavar="PATH")
 ]
 DEFAULT_SOCKET = Path("/run/mrouter/mrouter.sock")
-
-
-def main() -> None:
-    """Run the command line; mistakes end in one line each, not in a traceback."""
-    try:
-        app()
-    except FileError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        sys.exit(EXIT_REFUSED)
-    except MrouterError as error:
-        print(f"mrouter: {error}", file=sys.stderr)
-        sys.exit(EXIT_FAILED)
 
 
 @app.callback(invoke_without_command=True)

@@ -19,7 +19,6 @@ from pyroute2.netlink import (
     NLMSG_DONE,
     NLMSG_ERROR,
 )
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,7 +51,6 @@ class RouteSocket:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
         self._socket.bind((0, 0))
-        self._marshal = MarshalRtnl()
         self._sequence = 0
 
     def close(self) -> None:
@@ -89,7 +87,9 @@ class RouteSocket:
                     if failure is not None:
                         raise failure
                     return found
-                found += self._marshal.parse(body, sequence)
+                answer = type(message)(body)
+                answer.decode()
+                found.append(answer)
 
     def _transact_batch(self, batch: list[Any]) -> list[NetlinkFailure | None]:
         first = self._sequence + 1

@@ -17,7 +17,7 @@ from mrouter.control import ControlError, ControlServer
 from mrouter.dataplane import marks
 from mrouter.dataplane.linux import LinuxDataplane, choose_encapsulation
 from mrouter.dataplane.state import Encapsulation
-from mrouter.errors import DataplaneError, ParseError
+from mrouter.errors import DataplaneError, MrouterError, ParseError
 from mrouter.links.monitor import LinkMonitor
 from mrouter.links.snapshot import read_snapshot
 from mrouter.metrics import MetricsServer
@@ -76,6 +76,7 @@ class Agent(ABC):
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._link_timer: asyncio.TimerHandle | None = None
+        self._reloading: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
         self._messages: Counter[tuple[str, str, str]] = Counter()
         self._events: Counter[tuple[str, str]] = Counter()
@@ -107,7 +108,7 @@ class Agent(ABC):
         """Return the role's own part of the status."""
 
     @abstractmethod
-    def _reload(self) -> None:
+    async def _reload(self) -> None:
         """Read again what may change while running; raises ``FileError`` and changes nothing."""
 
     def _find_interface(self, link: str | None) -> str | None:
@@ -256,9 +257,12 @@ class Agent(ABC):
             self._process(self._links_changed(), apply=True, verify=True)
 
     def _on_hangup(self) -> None:
+        self._reloading = asyncio.get_running_loop().create_task(self._reload_safely())
+
+    async def _reload_safely(self) -> None:
         try:
-            self._reload()
-        except Exception as error:
+            await self._reload()
+        except MrouterError as error:
             note("reload-refused", logging.ERROR, error=str(error))
             return
         note("reloaded")

@@ -62,7 +62,7 @@ class HomeAgentAgent(Agent):
         option = find_option(packet.message, MnHaAuthentication)
         return None if option is None else self._signers.get((home_address, option.spi))
 
-    def _reload(self) -> None:
+    async def _reload(self) -> None:
         raise ControlError("a home agent reads its file when it starts: restart it")
 
     def _build(self) -> DataplaneState:

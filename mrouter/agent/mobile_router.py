@@ -25,7 +25,7 @@ from mrouter.links.egress import (
     find_local_addresses,
     find_up_interface,
 )
-from mrouter.policy.load import load_policies
+from mrouter.loader import load_policies_apart
 from mrouter.policy.resolve import resolve
 from mrouter.protocol.events import EgressAddress, EgressChanged, StopRequested
 from mrouter.protocol.keys import PacketSigner
@@ -96,14 +96,14 @@ class MobileRouterAgent(Agent):
     def _stop_events(self) -> list[Event]:
         return [StopRequested(self._mobile.deregister_on_stop)]
 
-    def _reload(self) -> None:
-        policies = self._load_policies()
+    async def _reload(self) -> None:
+        policies = await asyncio.to_thread(self._load_policies)
         self._count_usage()
         self._policies = policies
         self._numbers = number_policies(policies)
 
     def _load_policies(self) -> PolicyTable:
-        return load_policies(
+        return load_policies_apart(
             self._mobile.policy,
             [link.name for link in self._mobile.links],
             self._mobile.ingress,

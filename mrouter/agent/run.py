@@ -6,10 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from mrouter.agent.home_agent import HomeAgentAgent
-from mrouter.agent.journal import start_journal
-from mrouter.agent.mobile_router import MobileRouterAgent
-from mrouter.config import MobileRouterConfig, load_config
+from mrouter.loader import load_config_apart, start_loading_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +20,14 @@ def run_agent(path: Path) -> None:
     :raises FileError: if the configuration or the policy file is refused.
     :raises DataplaneError: where a privilege or a kernel feature is missing.
     """
-    config = load_config(path)
+    loading = start_loading_config(path)
+    # large imports, while the file is being loaded
+    from mrouter.agent.home_agent import HomeAgentAgent
+    from mrouter.agent.journal import start_journal
+    from mrouter.agent.mobile_router import MobileRouterAgent
+    from mrouter.config.model import MobileRouterConfig
+
+    config = load_config_apart(loading)
     start_journal(logging.getLevelNamesMapping()[config.log_level.name])
 
     async def run() -> None:

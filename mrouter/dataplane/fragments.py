@@ -173,6 +173,13 @@ def route_copy_rule() -> str:
     return f"{has_mark(marks.COPY)} {set_mark(marks.FIREWALL_MASK & ~marks.COPY, 0)} accept"
 
 
-def label_rule() -> str:
-    """Return the rule that labels the outer packet of a bicast copy."""
-    return f"{has_mark(marks.BICAST)} ip6 flowlabel set {marks.BICAST_FLOW_LABEL:#x}"
+def outer_packet_rules() -> tuple[str, ...]:
+    """Return the postrouting rules that let pass only outer packets, a bicast copy's labelled.
+
+    A tunnelled packet passes the hook twice, first without its outer header.
+    """
+    return (
+        f"meta mark & {marks.ENCAP:#010x} == 0 accept",
+        f"meta mark & {marks.OUTER:#010x} == 0 {set_mark(marks.FIREWALL_MASK, marks.OUTER)} accept",
+        f"{has_mark(marks.BICAST)} ip6 flowlabel set {marks.BICAST_FLOW_LABEL:#x}",
+    )

@@ -229,9 +229,7 @@ def _entry_chains(
         Chain(
             "postrouting",
             (
-                f"meta mark & {marks.ENCAP:#010x} == 0 accept",
-                "ip6 nexthdr != 41 accept",
-                fragments.label_rule(),
+                *fragments.outer_packet_rules(),
                 f"ip6 saddr set {view.address}",
             ),
             "type filter hook postrouting priority mangle;",

@@ -2,8 +2,8 @@
 
 Firewall mark, mask ``FIREWALL_MASK`` (the 12 highest bits); the rest is left as it is::
 
-    31 30     29   28     27    26    25 ... 20
-    .  STRICT COPY BICAST DECAP ENCAP slot
+    31    30     29   28     27    26    25 ... 20
+    OUTER STRICT COPY BICAST DECAP ENCAP slot
 
 Connection mark, mask ``CONNECTION_MASK`` (the 20 highest bits); at the mobile router a policy's
 number, at the home agent the slots that the two directions of a flow came by::
@@ -28,6 +28,8 @@ BICAST = 1 << 28
 COPY = 1 << 29
 #: Only by this very slot, never by the primary care-of address instead.
 STRICT = 1 << 30
+#: Encapsulated, or on the very way into its encapsulation: routed again, as the outer packet.
+OUTER = 1 << 31
 
 #: The bits of the connection mark that are ours.
 CONNECTION_MASK = 0xFFFFF000
@@ -38,12 +40,12 @@ MAX_POLICY_NUMBER = (1 << 20) - 1
 PROTOCOL = 77
 
 #: Tables and rules share their numbers. The order of preference is the order of the numbers.
+_OUTER_TABLE = 7600
 DECAP_TABLE = 7690
 _SLOT_TABLE = 7700
 STRICT_TABLE = 7770
 PRIMARY_TABLE = 7780
-_OUTER_TABLE = 7800
-TABLES = range(DECAP_TABLE, _OUTER_TABLE + 64)
+TABLES = range(_OUTER_TABLE, PRIMARY_TABLE + 1)
 
 #: The flow label of a tunnelled bicast copy. It is a hint to look for duplicates, no more.
 BICAST_FLOW_LABEL = 0xB1CA5

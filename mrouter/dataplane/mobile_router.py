@@ -100,19 +100,20 @@ def _build_routing(view: MobileRouterView) -> tuple[frozenset[Route], frozenset[
     for path in view.paths:
         if not path.usable:
             continue
-        table = marks.slot_table(path.slot)
+        table, outer = marks.slot_table(path.slot), marks.outer_table(path.slot)
         bits = marks.ENCAP | marks.mark_slot(path.slot)
-        rules.add(Rule(table, bits, marks.ENCAP | marks.SLOT_MASK))
+        mask = marks.ENCAP | marks.SLOT_MASK | marks.OUTER
+        rules.add(Rule(table, bits, mask))
+        routes.add(Route(outer, home_agent, path.interface, path.gateway))
         if view.encapsulation is Encapsulation.SEG6:
             seg6 = Seg6Encapsulation(view.home_agent)
             routes.add(Route(table, _DEFAULT, path.interface, path.gateway, seg6))
-            # the outer packet carries the same mark and is routed again
-            routes.add(Route(table, home_agent, path.interface, path.gateway))
+            # the outer packet is routed again by its mark: not by the same table, where what the
+            # mobile network sends to the home agent itself would then go in the clear
+            rules.add(Rule(outer, bits | marks.OUTER, mask))
         else:
             ip6 = Ip6Encapsulation(path.care_of_address, view.home_agent)
-            outer = marks.outer_table(path.slot)
             routes.add(Route(table, _DEFAULT, fragments.TUNNEL_DEVICE, tunnel=ip6))
-            routes.add(Route(outer, home_agent, path.interface, path.gateway))
             rules.add(Rule(outer, source=path.care_of_address))
     # never leak: what was to be encapsulated and has no tunnel goes nowhere
     rules.add(Rule(marks.STRICT_TABLE, marks.ENCAP, marks.ENCAP, unreachable=True))
@@ -238,7 +239,7 @@ def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tupl
         Chain(
             "forward",
             (
-                f"iifname @ingress oifname @egress meta mark & {marks.ENCAP:#010x} == 0 "
+                f"iifname @ingress oifname @egress meta mark & {marks.OUTER:#010x} == 0 "
                 "counter name leaks_prevented drop",
             ),
             "type filter hook forward priority filter;",
@@ -276,10 +277,7 @@ def _path_chains(view: MobileRouterView) -> Iterable[Chain]:
     yield Chain(
         "postrouting",
         (
-            f"meta mark & {marks.ENCAP:#010x} == 0 accept",
-            f"ip6 daddr != {view.home_agent} accept",
-            "ip6 nexthdr != 41 accept",
-            fragments.label_rule(),
+            *fragments.outer_packet_rules(),
             *_optional_vmap("goto outer", view.paths),
         ),
         "type filter hook postrouting priority mangle;",

@@ -68,6 +68,12 @@ class BindingCache:
         row = self._rows.get(home_address, {}).get(ifid)
         return row.reply_path if row else None
 
+    def list_all(self) -> Iterator[tuple[CacheEntry, ReplyPath]]:
+        """Yield every binding with how to answer the one who made it."""
+        for rows in self._rows.values():
+            for row in rows.values():
+                yield row.entry, row.reply_path
+
     def list_of(self, home_address: IPv6Address) -> list[CacheEntry]:
         """Return the bindings of one home address."""
         return [row.entry for row in self._rows.get(home_address, {}).values()]

@@ -30,7 +30,7 @@ class UpdateListEntry:
 
     ``expires_at`` is monotonic seconds, None while nothing is acknowledged. ``slot`` is small,
     stable while the entry lives, and unique in the list. ``usable`` says that the home agent has
-    accepted the binding and its lifetime runs.
+    accepted the binding and its lifetime runs, ``plain`` that it is registered without CoAINFO.
     """
 
     link: str
@@ -44,6 +44,7 @@ class UpdateListEntry:
     status: int | None
     expires_at: float | None
     usable: bool
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.answers import (
+    ReplyPath,
     build_acknowledgement,
     build_binding_error,
     build_refresh_request,
@@ -20,6 +21,7 @@ from mrouter.protocol.events import (
     PacketReceived,
     SendPacket,
 )
+from mrouter.protocol.home_memory import HomeAgentMemory, SavedBinding
 from mrouter.protocol.home_registration import (
     Discard,
     Refuse,
@@ -75,6 +77,42 @@ class HomeAgent:
     def next_deadline(self) -> float | None:
         """Return when ``handle`` wants a ``TimerFired``, in monotonic seconds; None for never."""
         return self._cache.next_deadline()
+
+    def save(self) -> HomeAgentMemory:
+        """Return what another run needs to go on where this one is."""
+        return HomeAgentMemory(
+            bindings=tuple(
+                SavedBinding(
+                    entry=entry,
+                    destination=path.destination,
+                    spi=None if path.association is None else path.association.spi,
+                    timestamp=path.timestamp,
+                )
+                for entry, path in self._cache.list_all()
+            ),
+            timestamps=tuple(self._replay.list_latest()),
+        )
+
+    def restore(self, memory: HomeAgentMemory) -> None:
+        """Take over what a former run saved, as far as the settings still allow it.
+
+        A binding whose lifetime is over meanwhile ends at the next event.
+        """
+        self._replay.restore(memory.timestamps)
+        for saved in memory.bindings:
+            router = self._table.get(saved.entry.home_address)
+            if router is None or not self._may_keep(saved.entry, router):
+                continue
+            association = next((a for a in router.security if a.spi == saved.spi), None)
+            if router.security and association is None:
+                continue  # made under a key that is accepted no longer
+            self._cache.put(
+                saved.entry, ReplyPath(saved.destination, association, saved.timestamp)
+            )
+
+    def _may_keep(self, entry: CacheEntry, router: ServedMobileRouter) -> bool:
+        allowed = all(self._table.check(router, prefix) is None for prefix in entry.prefixes)
+        return allowed and (self._settings.nemo or not entry.mobile_router)
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
         """Take one event in at ``now`` and return what to do about it, in this order."""

@@ -38,6 +38,7 @@ from mrouter.wire.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from random import Random
 
     from mrouter.protocol.bindings import UpdateListEntry
@@ -61,16 +62,20 @@ class MobileRouter:
     home agent: a mobile router registers them all (the draft §9).
 
     A home agent that turns out not to know CoAINFO gets the primary care-of address only, as plain
-    RFC 3963 (the draft §7.4, §7.6), until every link has been gone or the agent restarts.
+    RFC 3963 (the draft §7.4, §7.6), until every link has been gone.
+
+    ``kept`` are bindings of a former run (``restore_binding``).
     """
 
-    def __init__(self, settings: MobileRouterSettings, random: Random) -> None:
+    def __init__(
+        self, settings: MobileRouterSettings, random: Random, kept: Iterable[Binding] = ()
+    ) -> None:
         self._settings = settings
         self._random = random
         self._lifetime = min(max(settings.lifetime // 4 * 4, 4), 262140)
         self._addresses: tuple[EgressAddress, ...] = ()
-        self._bindings: list[Binding] = []
-        self._single = False
+        self._bindings = list(kept)
+        self._single = any(binding.plain for binding in self._bindings)
         self._stopped = False
         self._plain_sequence: int | None = None
         self._stamping = settings.security is not None

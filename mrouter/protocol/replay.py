@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mrouter.protocol.keys import from_ntp_timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from ipaddress import IPv6Address
 
 
@@ -41,3 +42,14 @@ class ReplayGuard:
             return False
         latest[ifid] = moment
         return True
+
+    def list_latest(self) -> Iterator[tuple[IPv6Address, int | None, float]]:
+        """Yield (home address, IFID, accepted timestamp in Unix seconds), for ``restore``."""
+        for home_address, latest in self._latest.items():
+            for ifid, moment in latest.items():
+                yield home_address, ifid, moment
+
+    def restore(self, latest: Iterable[tuple[IPv6Address, int | None, float]]) -> None:
+        """Take over what a former run's ``list_latest`` gave."""
+        for home_address, ifid, moment in latest:
+            self._latest.setdefault(home_address, {})[ifid] = moment

@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.bindings import BindingState, UpdateListEntry, find_free_slot
-from mrouter.protocol.events import Noted
+from mrouter.protocol.events import EgressAddress, Noted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from ipaddress import IPv6Address
     from random import Random
-
-    from mrouter.protocol.events import EgressAddress
 
 #: Seconds (RFC 6275 §12): before the first repetition of a first registration, of any other
 #: Binding Update, and at most between two repetitions.
@@ -197,6 +195,7 @@ class Binding:
             status=self.status,
             expires_at=self.expires_at,
             usable=self.usable,
+            plain=self.plain,
         )
 
 
@@ -213,6 +212,27 @@ def create_binding(
     if slot is None or not free:
         return None
     return Binding(egress, random.choice(free), slot, random.randrange(SEQUENCES))
+
+
+def restore_binding(entry: UpdateListEntry, now: float, ifid_renewal: float | None) -> Binding:
+    """Return the binding that a former run saw as ``entry``, which was usable.
+
+    It keeps IFID and slot, goes on carrying traffic, and is refreshed at once.
+    """
+    egress = EgressAddress(entry.link, entry.interface, entry.care_of_address, entry.ifpri)
+    return Binding(
+        egress,
+        entry.ifid,
+        entry.slot,
+        entry.sequence,
+        plain=entry.plain,
+        state=BindingState.REGISTERED,
+        status=entry.status,
+        expires_at=entry.expires_at,
+        held_until=entry.expires_at or now,
+        due_at=now,
+        renew_at=None if ifid_renewal is None or entry.plain else now + ifid_renewal,
+    )
 
 
 def describe_for_dataplane(entries: Iterable[UpdateListEntry]) -> tuple[UpdateListEntry, ...]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mrouter.config import load_config
+from mrouter.config.load import load_config
 from mrouter.errors import ConfigError
 
 ROOT_KEYS = ["log-level", "dialect", "coainfo-type", "mobile-router", "home-agent", "link",

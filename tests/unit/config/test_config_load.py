@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from mrouter.config import (
+from mrouter.config.load import load_config
+from mrouter.config.model import (
     Encapsulation,
     HomeAgentConfig,
     LinkConfig,
     LogLevel,
     MobileRouterConfig,
-    load_config,
 )
 from mrouter.protocol.settings import (
     Algorithm,

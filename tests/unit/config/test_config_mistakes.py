@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mrouter.config import load_config
+from mrouter.config.load import load_config
 from mrouter.errors import ConfigError
 
 SECRET = "00112233445566778899aabbccddeeff" * 2

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from mrouter.config import load_config
+from mrouter.config.load import load_config
 from mrouter.lab.configs import write_configs
 from mrouter.lab.plan import EGRESS_LINKS, NODES, draw_topology
 from mrouter.policy.load import load_policies

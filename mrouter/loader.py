@@ -1,0 +1,104 @@
+"""Load files in a process of its own, so that the daemon stays small.
+
+Validation needs pydantic, which would take a fifth of the agent's memory and start time for
+work that is done at start and at a reload. The child also starts while its parent still imports.
+"""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mrouter.errors import ConfigError, FileError, MrouterError, PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from mrouter.config.model import HomeAgentConfig, MobileRouterConfig
+    from mrouter.policy.model import PolicyTable
+
+_FILE_ERRORS: dict[str, type[FileError]] = {
+    error.__name__: error for error in (ConfigError, PolicyError, FileError)
+}
+
+
+class LoaderError(MrouterError):
+    """The loading process died."""
+
+
+class Loading:
+    """A file being loaded by a child process."""
+
+    def __init__(self, request: tuple[Any, ...]) -> None:
+        """Start to load what ``request`` names."""
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "mrouter.loader"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._request = pickle.dumps(request)
+
+    def wait(self) -> Any:
+        """Return what was loaded.
+
+        :raises FileError: the kind that the file's loader raises, with every problem.
+        :raises LoaderError: if the child died.
+        """
+        output, _ = self._child.communicate(self._request)
+        if self._child.returncode != 0:
+            raise LoaderError(f"the loading process ended with code {self._child.returncode}")
+        kind, value = pickle.loads(output)  # noqa: S301 - our own child's
+        if kind in _FILE_ERRORS:
+            raise _FILE_ERRORS[kind](value)
+        return value
+
+
+def start_loading_config(path: Path) -> Loading:
+    """Begin to load a configuration file; ``wait`` returns its dataclass."""
+    return Loading(("config", path))
+
+
+def load_config_apart(loading: Loading) -> MobileRouterConfig | HomeAgentConfig:
+    """Wait for a configuration file.
+
+    :raises ConfigError: with every problem of the file.
+    """
+    config: MobileRouterConfig | HomeAgentConfig = loading.wait()
+    return config
+
+
+def load_policies_apart(
+    path: Path, links: Collection[str], ingress: Collection[str]
+) -> PolicyTable:
+    """Load a policy file; blocks.
+
+    :raises PolicyError: with every problem of the file.
+    """
+    table: PolicyTable = Loading(("policies", path, tuple(links), tuple(ingress))).wait()
+    return table
+
+
+def _serve() -> None:
+    what, *arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent's
+    try:
+        answer: tuple[str, Any] = ("loaded", _load(what, arguments))
+    except FileError as error:
+        answer = (type(error).__name__, error.problems)
+    sys.stdout.buffer.write(pickle.dumps(answer))
+
+
+def _load(what: str, arguments: list[Any]) -> object:
+    if what == "config":
+        from mrouter.config.load import load_config
+
+        return load_config(*arguments)
+    from mrouter.policy.load import load_policies
+
+    return load_policies(*arguments)
+
+
+if __name__ == "__main__":
+    _serve()
