@@ -37,8 +37,14 @@ class ControlServer:
     async def start(self) -> None:
         """Begin to listen; a socket that nobody listens on any more is replaced.
 
-        :raises ControlError: if another agent answers there.
+        :raises ControlError: if another agent answers there, or the socket can't be made.
         """
+        try:
+            await self._listen()
+        except OSError as error:
+            raise ControlError(f"cannot listen on {self._path}: {error}") from error
+
+    async def _listen(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._path.is_socket():
             if _is_alive(self._path):

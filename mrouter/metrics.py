@@ -18,6 +18,7 @@ _DATAPLANE_HELP = {
     "outer_rejected": "Tunnelled packets dropped: the outer source is no peer of ours.",
     "inner_rejected": "Tunnelled packets dropped: the inner address is not the peer's to use.",
     "unencapsulated_rejected": "Packets for the mobile network that came outside the tunnel.",
+    "foreign_source_dropped": "Packets dropped that came from on board with a foreign source.",
     "leaks_prevented": "Packets dropped that would have left the vehicle unencapsulated.",
     "no_link_dropped": "Packets dropped as no link of their policy was up.",
     "policy_dropped": "Packets dropped by a policy.",

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from mrouter import __version__
 from mrouter.agent.journal import note
+from mrouter.agent.memory import MemoryFile
 from mrouter.agent.parse_answers import ParseAnswerer
+from mrouter.agent.privileges import require_capabilities
 from mrouter.control import ControlError, ControlServer
 from mrouter.dataplane import marks
 from mrouter.dataplane.linux import LinuxDataplane, choose_encapsulation
@@ -52,6 +54,8 @@ _RECEIVE_BATCH = 256
 _LINK_SETTLE = 0.003
 #: How long after a failed kernel update to try again, in seconds.
 _APPLY_RETRY = 1.0
+#: How long what changes with every refresh may stay unsaved, in seconds.
+_SAVE_DELAY = 0.5
 
 
 class Agent(ABC):
@@ -59,12 +63,14 @@ class Agent(ABC):
 
     role_name: str
 
-    def __init__(self, config: Config) -> None:
-        """Open the sockets and look at the kernel.
+    def __init__(self, config: Config, owner: str) -> None:
+        """Open the sockets and look at the kernel; ``owner`` tells whose bindings are saved.
 
         :raises DataplaneError: where a privilege or a kernel feature is missing.
         """
+        require_capabilities()
         self._config = config
+        self._memory = MemoryFile(config.control_socket, f"{self.role_name} {owner}")
         self._started_at = time.time()
         self._format = WireFormat(config.dialect, config.coainfo_type)
         self._signalling = open_signalling()
@@ -76,6 +82,7 @@ class Agent(ABC):
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._link_timer: asyncio.TimerHandle | None = None
+        self._save_timer: asyncio.TimerHandle | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
         self._messages: Counter[tuple[str, str, str]] = Counter()
@@ -102,6 +109,10 @@ class Agent(ABC):
     @abstractmethod
     def _find_signer(self, home_address: IPv6Address, packet: Packet) -> PacketSigner | None:
         """Return the signer for messages about ``home_address``."""
+
+    @abstractmethod
+    def _remember(self) -> Any:
+        """Return what is to be saved for the next run, as JSON can carry it."""
 
     @abstractmethod
     def _describe(self) -> dict[str, Any]:
@@ -157,6 +168,7 @@ class Agent(ABC):
             self._process(self._links_changed(), apply=True)
             await self._stopped.wait()
             self._process(self._stop_events())
+            self._save()
         finally:
             loop.remove_reader(self._signalling.fileno())
             loop.remove_reader(self._monitor.fileno())
@@ -173,7 +185,7 @@ class Agent(ABC):
         """Return the status: what ``mrouter status --json`` prints and the metrics show."""
         counters = {
             name: {"packets": packets, "bytes": octets}
-            for name, (packets, octets) in self._dataplane.read_counters().items()
+            for name, (packets, octets) in self._read_counters().items()
         }
         return {
             "version": __version__,
@@ -200,6 +212,13 @@ class Agent(ABC):
             },
             **self._describe(),
         }
+
+    def _read_counters(self) -> dict[str, tuple[int, int]]:
+        """Return the kernel's counters, none while nothing of ours stands in the kernel."""
+        try:
+            return self._dataplane.read_counters()
+        except DataplaneError:
+            return {}
 
     def _now(self) -> Instant:
         return Instant(time.monotonic(), time.time())
@@ -273,11 +292,16 @@ class Agent(ABC):
     ) -> None:
         """Handle ``events``, then change the kernel once, then send what is to be sent."""
         sends: list[SendPacket] = []
+        changed = False
         for event in events:
-            changed = self._perform(self._handle(event, self._now()), sends)
-            apply = apply or changed
-        if apply and not self._apply(verify=verify):
+            changed = self._perform(self._handle(event, self._now()), sends) or changed
+        if (apply or changed) and not self._apply(verify=verify):
             sends = self._forwarding_failed(sends)
+        if changed:
+            self._save()  # before an acknowledgement promises it
+        elif self._save_timer is None:
+            loop = asyncio.get_running_loop()
+            self._save_timer = loop.call_later(_SAVE_DELAY, self._save)
         for effect in sends:
             self._send(effect)
         self._set_timer()
@@ -312,6 +336,12 @@ class Agent(ABC):
     def _on_retry(self) -> None:
         self._retry = None
         self._process([], apply=True)
+
+    def _save(self) -> None:
+        if self._save_timer is not None:
+            self._save_timer.cancel()
+            self._save_timer = None
+        self._memory.save(self._remember())
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -8,6 +8,7 @@ from ipaddress import IPv6Network
 from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.base import Agent
+from mrouter.agent.memory import decode_home_memory, encode_home_memory
 from mrouter.control import ControlError
 from mrouter.dataplane.home_agent import HomeAgentView, build_home_agent
 from mrouter.errors import DataplaneError
@@ -37,9 +38,12 @@ class HomeAgentAgent(Agent):
 
         :raises DataplaneError: where a privilege or a kernel feature is missing.
         """
-        super().__init__(config)
+        super().__init__(config, str(config.settings.address))
         self._settings = config.settings
         self._role = HomeAgent(config.settings, self._now())
+        memory = self._memory.load(decode_home_memory)
+        if memory is not None:
+            self._role.restore(memory)
         self._signers = {
             (router.home_address, association.spi): PacketSigner(association)
             for router in config.settings.served
@@ -50,7 +54,8 @@ class HomeAgentAgent(Agent):
             for router in config.settings.served
             for network in (IPv6Network(router.home_address), *router.prefixes)
         )
-        self._forwarded: frozenset[tuple[IPv6Address, int | None]] = frozenset()
+        # what a former run acknowledged stands in the kernel: no reason to take it back
+        self._forwarded = self._list_bindings()
 
     def _handle(self, event: Event, now: Instant) -> list[Effect]:
         return self._role.handle(event, now)
@@ -93,9 +98,13 @@ class HomeAgentAgent(Agent):
         )
 
     def _forwarding_succeeded(self) -> None:
-        self._forwarded = frozenset(
-            (entry.home_address, entry.ifid) for entry in self._role.entries
-        )
+        self._forwarded = self._list_bindings()
+
+    def _list_bindings(self) -> frozenset[tuple[IPv6Address, int | None]]:
+        return frozenset((entry.home_address, entry.ifid) for entry in self._role.entries)
+
+    def _remember(self) -> Any:
+        return encode_home_memory(self._role.save())
 
     def _forwarding_failed(self, sends: list[SendPacket]) -> list[SendPacket]:
         """Take back what was granted but can't be forwarded, and answer 143 (RFC 3963 §6.6)."""
@@ -115,7 +124,7 @@ class HomeAgentAgent(Agent):
         by_router: dict[IPv6Address, list[CacheEntry]] = defaultdict(list)
         for entry in self._role.entries:
             by_router[entry.home_address].append(entry)
-        counters = self._dataplane.read_counters()
+        counters = self._read_counters()
         slots = sorted({entry.slot for entry in self._role.entries})
         return {
             "address": str(self._settings.address),

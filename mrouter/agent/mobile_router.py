@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.base import Agent
 from mrouter.agent.flows import list_flows
+from mrouter.agent.memory import decode_update_list, encode_update_list
 from mrouter.agent.usage import UsageLedger
 from mrouter.dataplane.classify import number_policies
 from mrouter.dataplane.mobile_router import (
@@ -30,6 +31,7 @@ from mrouter.policy.resolve import resolve
 from mrouter.protocol.events import EgressAddress, EgressChanged, StopRequested
 from mrouter.protocol.keys import PacketSigner
 from mrouter.protocol.mobile_router import MobileRouter
+from mrouter.protocol.update_list import restore_binding
 
 if TYPE_CHECKING:
     from ipaddress import IPv6Address
@@ -60,8 +62,14 @@ class MobileRouterAgent(Agent):
         self._ledger = UsageLedger()
         self._slot_links: dict[int, str] = {}
         self._policy_names: dict[int, str] = {}
-        super().__init__(config)
-        self._role = MobileRouter(config.settings, random.SystemRandom())
+        super().__init__(config, f"{self._settings.home_address} {self._settings.home_agent}")
+        kept = self._memory.load(decode_update_list) or ()
+        now, renewal = time.monotonic(), self._settings.ifid_renewal
+        self._role = MobileRouter(
+            config.settings,
+            random.SystemRandom(),
+            [restore_binding(entry, now, renewal) for entry in kept],
+        )
         security = config.settings.security
         self._signer = None if security is None else PacketSigner(security)
         self._links: tuple[EgressLink, ...] = ()
@@ -108,6 +116,9 @@ class MobileRouterAgent(Agent):
             [link.name for link in self._mobile.links],
             self._mobile.ingress,
         )
+
+    def _remember(self) -> Any:
+        return encode_update_list(self._role.entries)
 
     def _home_networks(self) -> tuple[IPv6Network, ...]:
         return (IPv6Network(self._settings.home_address), *self._settings.prefixes)
@@ -167,9 +178,11 @@ class MobileRouterAgent(Agent):
         return {policy.name: resolve(policy.action, chosen) for policy in self._policies.policies}
 
     def _count_usage(self) -> None:
-        if self._policy_names:
+        try:
             counted = self._dataplane.read_set_counters("usage")
-            self._ledger.add(counted, self._policy_names, self._slot_links)
+        except DataplaneError:
+            return  # nothing of ours stands in the kernel
+        self._ledger.add(counted, self._policy_names, self._slot_links)
 
     async def _answer(self, command: str) -> Any:
         if command == "flows":
@@ -180,7 +193,7 @@ class MobileRouterAgent(Agent):
 
     def _describe(self) -> dict[str, Any]:
         self._count_usage()
-        counters = self._dataplane.read_counters()
+        counters = self._read_counters()
         active = self._active_links()
         now = time.monotonic()
         traffic = [

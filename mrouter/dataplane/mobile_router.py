@@ -163,6 +163,7 @@ def _build_table(view: MobileRouterView) -> NftTable:
     counters = (
         *fragments.BASE_COUNTERS,
         "unencapsulated_rejected",
+        "foreign_source_dropped",
         "leaks_prevented",
         "no_link_dropped",
         "policy_dropped",
@@ -220,6 +221,8 @@ def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tupl
                 "ip6 daddr { fe80::/10, ff00::/8 } return",
                 "ip6 daddr @home return",
                 "fib daddr type local return",
+                # the home agent would drop it anyway, after it has cost a radio link
+                "ip6 saddr != @home counter name foreign_source_dropped drop",
                 *_clamp_rules(view),
                 f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
                 "jump classify",

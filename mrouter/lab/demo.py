@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -71,6 +72,7 @@ def _run_scenario(
     daemons.start()
     console.print(f"Home agent and mobile router run; {len(EGRESS_LINKS)} bindings are registered.")
     start = _take_snapshot(daemons, "start")
+    drops_before = _count_backlog_drops()
     start_at = time.monotonic() + _LEAD
     programs = _start_traffic(topology, start_at)
     console.print("Traffic starts: a call both ways, a bulk transfer, pings.")
@@ -82,7 +84,8 @@ def _run_scenario(
     else:
         snapshots = _play(topology, daemons, show, start_at)
     _await_end(programs)
-    evidence = _collect(topology, start, snapshots)
+    drops = _count_backlog_drops() - drops_before
+    evidence = replace(_collect(topology, start, snapshots), backlog_drops=drops)
     names = [link.name for link in EGRESS_LINKS]
     return DemoResult(verdict.judge(evidence, names), evidence)
 
@@ -204,6 +207,15 @@ def _collect(topology: Topology, start: Snapshot, snapshots: _Snapshots) -> Evid
         cut=snapshots.cut,
         restored=snapshots.restored,
     )
+
+
+def _count_backlog_drops() -> int:
+    """Count the packets that any processor dropped as its receive queue, which all share, was full.
+
+    The second field of each line of softnet_stat, in hexadecimal.
+    """
+    lines = Path("/proc/net/softnet_stat").read_text(encoding="ascii").splitlines()
+    return sum(int(line.split()[1], 16) for line in lines)
 
 
 def _read_summary(topology: Topology, label: str) -> dict[str, Any]:

@@ -75,7 +75,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything measured; ``snapshots`` are of the start and of each phase's end, in order."""
+    """Everything measured; the snapshots are of the start and of each phase's end.
+
+    ``backlog_drops`` are packets that this machine, not the lab's network, dropped meanwhile.
+    """
 
     cut_link: str
     calls: tuple[FlowResult, ...]
@@ -85,6 +88,7 @@ class Evidence:
     steady: Snapshot
     cut: Snapshot
     restored: Snapshot
+    backlog_drops: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +141,19 @@ def count_octets(before: Snapshot, after: Snapshot, link: str, direction: str) -
 
 def judge(evidence: Evidence, links: Iterable[str]) -> tuple[str, ...]:
     """List what went wrong, nothing if all went as a mobile router promises."""
-    return (
+    problems = (
         *_judge_calls(evidence),
         *_judge_steering(evidence),
         *_judge_failover(evidence),
         *_judge_return(evidence, set(links)),
     )
+    if problems and evidence.backlog_drops:
+        reason = (
+            f"meanwhile this machine dropped {evidence.backlog_drops} packets, as other load"
+            " filled its receive queue (/proc/net/softnet_stat): try again when it is idle"
+        )
+        return (*problems, reason)
+    return problems
 
 
 def _judge_calls(evidence: Evidence) -> Iterable[str]:

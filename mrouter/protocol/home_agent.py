@@ -106,9 +106,7 @@ class HomeAgent:
             association = next((a for a in router.security if a.spi == saved.spi), None)
             if router.security and association is None:
                 continue  # made under a key that is accepted no longer
-            self._cache.put(
-                saved.entry, ReplyPath(saved.destination, association, saved.timestamp)
-            )
+            self._cache.put(saved.entry, ReplyPath(saved.destination, association, saved.timestamp))
 
     def _may_keep(self, entry: CacheEntry, router: ServedMobileRouter) -> bool:
         allowed = all(self._table.check(router, prefix) is None for prefix in entry.prefixes)

@@ -18,6 +18,8 @@ from mrouter.protocol.events import (
 from mrouter.protocol.keys import from_ntp_timestamp, to_ntp_timestamp
 from mrouter.protocol.statuses import name_status
 from mrouter.protocol.update_list import (
+    RENEWAL_RETRY,
+    REQUESTED_REFRESH_INTERVAL,
     SEQUENCES,
     create_binding,
     describe_for_dataplane,
@@ -46,13 +48,6 @@ if TYPE_CHECKING:
     from mrouter.protocol.settings import MobileRouterSettings
     from mrouter.protocol.update_list import Binding
     from mrouter.wire.messages import Packet
-
-#: Seconds between two Binding Updates for one binding that somebody else asks for; RFC 6275 §12
-#: allows three a second (MAX_UPDATE_RATE), and a Binding Refresh Request is not authenticated.
-_REQUESTED_REFRESH_INTERVAL = 1.0
-
-#: Seconds before a renewal of an IFID that could not begin, or was refused, is tried again.
-_RENEWAL_RETRY = 60.0
 
 
 class MobileRouter:
@@ -165,7 +160,7 @@ class MobileRouter:
             return [Counted("signalling-dropped", "unknown-binding")]
         for binding in asked:
             rested = binding.sent_at is None or now - binding.sent_at >= (
-                _REQUESTED_REFRESH_INTERVAL
+                REQUESTED_REFRESH_INTERVAL
             )
             if rested and not binding.awaiting:
                 binding.mark_refreshing(now)
@@ -259,7 +254,7 @@ class MobileRouter:
         old = binding.replaces
         if old is not None:  # a fresh IFID was refused: the old one goes on
             self._bindings.remove(binding)
-            old.renew_at = now.monotonic + _RENEWAL_RETRY
+            old.renew_at = now.monotonic + RENEWAL_RETRY
             return [Counted("registration-refused", name_status(acknowledgement.status))]
         effects: list[Effect] = [
             Counted("registration-refused", name_status(acknowledgement.status)),
@@ -368,7 +363,7 @@ class MobileRouter:
                 continue
             fresh = create_binding(old.egress, self._bindings, self._random)
             if fresh is None:
-                old.renew_at = now + _RENEWAL_RETRY
+                old.renew_at = now + RENEWAL_RETRY
                 continue
             old.renew_at = None
             fresh.replaces = old

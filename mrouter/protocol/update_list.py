@@ -23,6 +23,13 @@ MAX_BINDACK_TIMEOUT = 32.0
 REFUSED_RETRY = 60.0
 MAX_REFUSED_RETRY = 960.0
 
+#: Seconds between two Binding Updates for one binding that somebody else asks for; RFC 6275 §12
+#: allows three a second (MAX_UPDATE_RATE), and a Binding Refresh Request is not authenticated.
+REQUESTED_REFRESH_INTERVAL = 1.0
+
+#: Seconds before a renewal of an IFID that could not begin, or was refused, is tried again.
+RENEWAL_RETRY = 60.0
+
 #: How much of the lifetime is left when a binding is refreshed, and at least how many seconds.
 _REFRESH_SHARE = 0.2
 _REFRESH_MARGIN = 3.0

@@ -1,0 +1,178 @@
+"""What an agent remembers over a crash, a restart and an upgrade: a file beside its socket.
+
+Without it a restarted home agent would tear down forwarding that its mobile routers rely on until
+they refresh, and a restarted mobile router would drop every flow until it is registered again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import fields
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mrouter.agent.journal import note
+from mrouter.protocol.bindings import BindingState, CacheEntry, UpdateListEntry
+from mrouter.protocol.home_memory import HomeAgentMemory, SavedBinding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+_VERSION = 1
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_WRITABLE_BY_OTHERS = 0o022
+
+
+class MemoryFile:
+    """The file; its deadlines are monotonic seconds, so it is of use until the machine restarts.
+
+    What stands in the kernel lives just as long. It holds no key, and is for its owner alone.
+    """
+
+    def __init__(self, control_socket: Path, owner: str) -> None:
+        """Keep the file beside ``control_socket``; ``owner`` tells whose bindings it holds."""
+        self._path = control_socket.with_name(f"{control_socket.name}.state")
+        self._header = {
+            "version": _VERSION,
+            "boot": _BOOT_ID.read_text(encoding="ascii").strip(),
+            "owner": owner,
+        }
+        self._saved = ""
+        self._failing = False
+
+    def load(self, decode: Callable[[Any], T]) -> T | None:
+        """Return what ``decode`` makes of what was saved; None if there is nothing of use."""
+        try:
+            content = json.loads(self._read())
+            if any(content.get(key) != value for key, value in self._header.items()):
+                note("state-ignored", reason="of another start, version or configuration")
+                return None
+            return decode(content["content"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            note("state-ignored", logging.WARNING, file=self._path, error=repr(error))
+            return None
+
+    def save(self, content: Any) -> None:
+        """Write ``content`` in the place of what was saved before, if it differs.
+
+        A disk that is full or can't be written stops nobody: it is logged once.
+        """
+        text = json.dumps({**self._header, "content": content})
+        if text == self._saved:
+            return
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        try:
+            fresh.unlink(missing_ok=True)
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            fresh.replace(self._path)
+        except OSError as error:
+            if not self._failing:
+                note("state-not-saved", logging.ERROR, error=str(error))
+            self._failing = True
+            return
+        self._failing = False
+        self._saved = text
+
+    def _read(self) -> str:
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, encoding="utf-8") as file:
+            status = os.fstat(descriptor)
+            if status.st_uid != os.geteuid() or status.st_mode & _WRITABLE_BY_OTHERS:
+                raise PermissionError(f"{self._path} could have been written by others")
+            return file.read()
+
+
+def encode_home_memory(memory: HomeAgentMemory) -> dict[str, Any]:
+    """Return ``memory`` as JSON can carry it."""
+    return {
+        "bindings": [
+            {
+                "entry": _encode(saved.entry),
+                "destination": str(saved.destination),
+                "spi": saved.spi,
+                "timestamp": saved.timestamp,
+            }
+            for saved in memory.bindings
+        ],
+        "timestamps": [[str(home), ifid, moment] for home, ifid, moment in memory.timestamps],
+    }
+
+
+def decode_home_memory(content: Any) -> HomeAgentMemory:
+    """Return what ``encode_home_memory`` was given.
+
+    :raises ValueError, TypeError, KeyError: if ``content`` did not come from there.
+    """
+    return HomeAgentMemory(
+        bindings=tuple(
+            SavedBinding(
+                entry=_decode_cache_entry(row["entry"]),
+                destination=IPv6Address(row["destination"]),
+                spi=row["spi"],
+                timestamp=row["timestamp"],
+            )
+            for row in content["bindings"]
+        ),
+        timestamps=tuple(
+            (IPv6Address(home), ifid, float(moment)) for home, ifid, moment in content["timestamps"]
+        ),
+    )
+
+
+def encode_update_list(entries: Iterable[UpdateListEntry]) -> list[dict[str, Any]]:
+    """Return those of ``entries`` that carry traffic, as JSON can carry them."""
+    return [_encode(entry) for entry in entries if entry.usable]
+
+
+def decode_update_list(content: Any) -> tuple[UpdateListEntry, ...]:
+    """Return what ``encode_update_list`` was given.
+
+    :raises ValueError, TypeError, KeyError: if ``content`` did not come from there.
+    """
+    return tuple(
+        UpdateListEntry(
+            **{
+                **row,
+                "care_of_address": IPv6Address(row["care_of_address"]),
+                "state": BindingState(row["state"]),
+                "expires_at": float(row["expires_at"]),
+            }
+        )
+        for row in content
+    )
+
+
+def _decode_cache_entry(row: dict[str, Any]) -> CacheEntry:
+    return CacheEntry(
+        **{
+            **row,
+            "home_address": IPv6Address(row["home_address"]),
+            "care_of_address": IPv6Address(row["care_of_address"]),
+            "prefixes": tuple(IPv6Network(prefix) for prefix in row["prefixes"]),
+            "expires_at": float(row["expires_at"]),
+        }
+    )
+
+
+def _encode(entry: CacheEntry | UpdateListEntry) -> dict[str, Any]:
+    return {field.name: _simplify(getattr(entry, field.name)) for field in fields(entry)}
+
+
+def _simplify(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
+    if isinstance(value, BindingState):
+        return value.value
+    if isinstance(value, IPv6Address):
+        return str(value)
+    return value
