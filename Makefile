@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # what the agents, the lab and the tests need of Debian 12
 PACKAGES := iproute2 libnftables1 nftables python3-venv
-TEST_PACKAGES := conntrack iperf3 iputils-ping prometheus tshark
+TEST_PACKAGES := conntrack iperf3 iputils-ping tshark
 STAMP := $(VENV)/installed
+# programs of Debian packages that would start a service if they were installed
+UNPACKED := $(CURDIR)/$(VENV)/debian
+PROMTOOL := $(UNPACKED)/usr/bin/promtool
 
 .PHONY: demo test test-unit lint bench clean packages test-packages
 .DEFAULT_GOAL := help
@@ -16,8 +19,8 @@ help: ## Show what there is to make
 demo: $(STAMP) ## Build a network, send real traffic, cut a link, judge what arrived
 	$(BIN)/mrouter demo
 
-test: lint $(STAMP) test-packages ## Run every check and every test
-	$(BIN)/pytest
+test: lint $(STAMP) test-packages $(PROMTOOL) ## Run every check and every test
+	PATH="$(UNPACKED)/usr/bin:$$PATH" $(BIN)/pytest
 
 test-unit: $(STAMP) ## Run the tests that need no root, in seconds
 	$(BIN)/pytest -m "not netns" tests/unit tests/conformance
@@ -52,6 +55,13 @@ packages:
 
 test-packages:
 	$(call install,$(TEST_PACKAGES))
+
+$(PROMTOOL): | $(STAMP)
+	mkdir -p $(UNPACKED)
+	cd $(UNPACKED) && (apt-get -qq -o APT::Sandbox::User=root download prometheus || (apt-get -qq update && apt-get -qq -o APT::Sandbox::User=root download prometheus))
+	dpkg --extract $(UNPACKED)/prometheus_*.deb $(UNPACKED)
+	rm $(UNPACKED)/prometheus_*.deb
+	touch $(PROMTOOL)
 
 $(STAMP): pyproject.toml | packages
 	python3 -m venv $(VENV)
