@@ -72,6 +72,37 @@ def status(
 
 
 @app.command()
+def capture(
+    interface: Annotated[
+        list[str] | None, typer.Option(metavar="IF", help="Only this interface; repeatable.")
+    ] = None,
+    read: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Read a capture file instead.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what is shown as pcap.")
+    ] = None,
+    dialect: Annotated[str, typer.Option(help="draft-01 or rfc5648.")] = "draft-01",
+    coainfo_type: Annotated[int, typer.Option(help="Option type of CoAINFO.")] = 192,
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Key to check authenticators with.")
+    ] = None,
+    spi: Annotated[int | None, typer.Option(help="The key's SPI.")] = None,
+    algorithm: Annotated[str, typer.Option(help="hmac-sha256 or hmac-sha1.")] = "hmac-sha256",
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many messages.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="End after this time.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON a message.")] = False,
+) -> None:
+    """Show the signalling that passes by, or of a file, in one line a message."""
+    from mrouter.capture.run import CaptureOptions, load_association, make_format, run_capture
+
+    bounds = CaptureOptions(interface or (), read, write, count, seconds, as_json)
+    run_capture(
+        bounds, make_format(dialect, coainfo_type), load_association(key_file, spi, algorithm)
+    )
+
+
+@app.command()
 def demo(
     headless: Annotated[
         bool, typer.Option("--headless", help="Print lines instead of a live table.")

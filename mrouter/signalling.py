@@ -35,8 +35,8 @@ class SignallingSocket:
         self._receiver = socket.socket(
             socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_IPV6)
         )
-        _attach_filter(self._receiver, _mobility_filter())
-        _drain(self._receiver)  # what came before the filter
+        attach_filter(self._receiver, _mobility_filter())
+        drain(self._receiver)  # what came before the filter
         self._receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self._senders: dict[str | None, socket.socket] = {}
 
@@ -92,7 +92,8 @@ def _open_sender(interface: str | None) -> socket.socket:
     return sender
 
 
-def _drain(receiver: socket.socket) -> None:
+def drain(receiver: socket.socket) -> None:
+    """Throw away what waits in a socket that does not block."""
     try:
         while True:
             receiver.recv(1)
@@ -100,7 +101,8 @@ def _drain(receiver: socket.socket) -> None:
         return
 
 
-def _attach_filter(target: socket.socket, program: list[tuple[int, int, int, int]]) -> None:
+def attach_filter(target: socket.socket, program: list[tuple[int, int, int, int]]) -> None:
+    """Have the kernel give ``target`` only what a classic BPF program accepts."""
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code)
     target.setsockopt(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import fields
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +53,7 @@ class MemoryFile:
                 note("state-ignored", reason="of another start, version or configuration")
                 return None
             return decode(content["content"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             note("state-ignored", logging.WARNING, file=self._path, error=repr(error))
@@ -95,16 +94,10 @@ class MemoryFile:
 def encode_home_memory(memory: HomeAgentMemory) -> dict[str, Any]:
     """Return ``memory`` as JSON can carry it."""
     return {
-        "bindings": [
-            {
-                "entry": _encode(saved.entry),
-                "destination": str(saved.destination),
-                "spi": saved.spi,
-                "timestamp": saved.timestamp,
-            }
-            for saved in memory.bindings
+        "bindings": [_encode_saved(saved) for saved in memory.bindings],
+        "timestamps": [
+            [_encode_address(home), ifid, moment] for home, ifid, moment in memory.timestamps
         ],
-        "timestamps": [[str(home), ifid, moment] for home, ifid, moment in memory.timestamps],
     }
 
 
@@ -114,65 +107,102 @@ def decode_home_memory(content: Any) -> HomeAgentMemory:
     :raises ValueError, TypeError, KeyError: if ``content`` did not come from there.
     """
     return HomeAgentMemory(
-        bindings=tuple(
-            SavedBinding(
-                entry=_decode_cache_entry(row["entry"]),
-                destination=IPv6Address(row["destination"]),
-                spi=row["spi"],
-                timestamp=row["timestamp"],
-            )
-            for row in content["bindings"]
-        ),
+        bindings=tuple(_decode_saved(row) for row in content["bindings"]),
         timestamps=tuple(
-            (IPv6Address(home), ifid, float(moment)) for home, ifid, moment in content["timestamps"]
+            (_decode_address(home), ifid, float(moment))
+            for home, ifid, moment in content["timestamps"]
         ),
     )
 
 
 def encode_update_list(entries: Iterable[UpdateListEntry]) -> list[dict[str, Any]]:
     """Return those of ``entries`` that carry traffic, as JSON can carry them."""
-    return [_encode(entry) for entry in entries if entry.usable]
+    return [
+        {
+            "link": entry.link,
+            "interface": entry.interface,
+            "care_of_address": _encode_address(entry.care_of_address),
+            "ifid": entry.ifid,
+            "ifpri": entry.ifpri,
+            "slot": entry.slot,
+            "sequence": entry.sequence,
+            "status": entry.status,
+            "expires_at": entry.expires_at,
+            "plain": entry.plain,
+        }
+        for entry in entries
+        if entry.usable
+    ]
 
 
 def decode_update_list(content: Any) -> tuple[UpdateListEntry, ...]:
-    """Return what ``encode_update_list`` was given.
+    """Return what ``encode_update_list`` was given, every entry as registered.
 
     :raises ValueError, TypeError, KeyError: if ``content`` did not come from there.
     """
     return tuple(
         UpdateListEntry(
-            **{
-                **row,
-                "care_of_address": IPv6Address(row["care_of_address"]),
-                "state": BindingState(row["state"]),
-                "expires_at": float(row["expires_at"]),
-            }
+            link=row["link"],
+            interface=row["interface"],
+            care_of_address=_decode_address(row["care_of_address"]),
+            ifid=row["ifid"],
+            ifpri=row["ifpri"],
+            slot=row["slot"],
+            state=BindingState.REGISTERED,
+            sequence=row["sequence"],
+            status=row["status"],
+            expires_at=float(row["expires_at"]),
+            usable=True,
+            plain=row["plain"],
         )
         for row in content
     )
 
 
-def _decode_cache_entry(row: dict[str, Any]) -> CacheEntry:
-    return CacheEntry(
-        **{
-            **row,
-            "home_address": IPv6Address(row["home_address"]),
-            "care_of_address": IPv6Address(row["care_of_address"]),
-            "prefixes": tuple(IPv6Network(prefix) for prefix in row["prefixes"]),
-            "expires_at": float(row["expires_at"]),
-        }
+def _encode_saved(saved: SavedBinding) -> dict[str, Any]:
+    entry = saved.entry
+    return {
+        "home_address": _encode_address(entry.home_address),
+        "ifid": entry.ifid,
+        "ifpri": entry.ifpri,
+        "care_of_address": _encode_address(entry.care_of_address),
+        "prefixes": [
+            [_encode_address(prefix.network_address), prefix.prefixlen] for prefix in entry.prefixes
+        ],
+        "slot": entry.slot,
+        "sequence": entry.sequence,
+        "lifetime": entry.lifetime,
+        "expires_at": entry.expires_at,
+        "mobile_router": entry.mobile_router,
+        "destination": _encode_address(saved.destination),
+        "spi": saved.spi,
+        "timestamp": saved.timestamp,
+    }
+
+
+def _decode_saved(row: dict[str, Any]) -> SavedBinding:
+    entry = CacheEntry(
+        home_address=_decode_address(row["home_address"]),
+        ifid=row["ifid"],
+        ifpri=row["ifpri"],
+        care_of_address=_decode_address(row["care_of_address"]),
+        prefixes=tuple(
+            IPv6Network((_decode_address(address), length)) for address, length in row["prefixes"]
+        ),
+        slot=row["slot"],
+        sequence=row["sequence"],
+        lifetime=row["lifetime"],
+        expires_at=float(row["expires_at"]),
+        mobile_router=row["mobile_router"],
     )
+    destination = _decode_address(row["destination"])
+    return SavedBinding(entry, destination, row["spi"], row["timestamp"])
 
 
-def _encode(entry: CacheEntry | UpdateListEntry) -> dict[str, Any]:
-    return {field.name: _simplify(getattr(entry, field.name)) for field in fields(entry)}
+def _encode_address(address: IPv6Address) -> str:
+    """Return 32 hexadecimal digits: a fleet's bindings are written at every change of one."""
+    return address.packed.hex()
 
 
-def _simplify(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [str(item) for item in value]
-    if isinstance(value, BindingState):
-        return value.value
-    if isinstance(value, IPv6Address):
-        return str(value)
-    return value
+def _decode_address(digits: str) -> IPv6Address:
+    return IPv6Address(bytes.fromhex(digits))

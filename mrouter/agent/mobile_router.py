@@ -178,10 +178,12 @@ class MobileRouterAgent(Agent):
         return {policy.name: resolve(policy.action, chosen) for policy in self._policies.policies}
 
     def _count_usage(self) -> None:
+        if not self._policy_names:
+            return  # what stands there is of a former run
         try:
             counted = self._dataplane.read_set_counters("usage")
         except DataplaneError:
-            return  # nothing of ours stands in the kernel
+            return  # nothing of ours stands in the kernel yet
         self._ledger.add(counted, self._policy_names, self._slot_links)
 
     async def _answer(self, command: str) -> Any:

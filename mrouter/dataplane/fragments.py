@@ -17,6 +17,7 @@ from ipaddress import IPv6Network
 #: Where seg6 decapsulates: addresses that only our own table knows. The outer destination is
 #: rewritten to one of them, so that the ``local`` table, which holds the care-of address too,
 #: does not win, and no rule of anybody else's has to move.
+_DECAPSULATE = IPv6Network("fd6d:726f:7574:6572::/126")
 _FORWARD_INNER = IPv6Network("fd6d:726f:7574:6572::1/128")
 _DELIVER_INNER = IPv6Network("fd6d:726f:7574:6572::2/128")
 _LOCAL_TABLE = 255
@@ -55,6 +56,24 @@ def set_connection_mark(cleared: int, value: int) -> str:
     return f"ct mark set ct mark & {~cleared & 0xFFFFFFFF:#010x} | {value:#010x}"
 
 
+def network_set(name: str, networks: Iterable[IPv6Network]) -> NftSet:
+    """Return the set of all addresses of ``networks``.
+
+    A network inside another one is left out: nft refuses it, or with ``auto-merge`` forgets it
+    together with the other.
+    """
+    outermost: dict[str, str] = {}
+    covered = -1
+    for _first, last, network in sorted(
+        (int(network.network_address), -int(network.broadcast_address), network)
+        for network in networks
+    ):
+        if -last > covered:
+            outermost[str(network)] = ""
+            covered = -last
+    return NftSet(name, "type ipv6_addr; flags interval;", "set", outermost)
+
+
 def raw_chains() -> tuple[Chain, ...]:
     """Keep outer packets and signalling out of connection tracking: inner flows are the flows."""
     return tuple(
@@ -67,13 +86,19 @@ def raw_chains() -> tuple[Chain, ...]:
     )
 
 
-def signalling_chain() -> Chain:
+def input_chain(encapsulation: Encapsulation) -> Chain:
     """Keep Mobility Header packets from the kernel's own answer; the agent has read them already.
 
     A kernel without ``mip6`` would answer the Home Address option and the type 2 routing header
     with a Parameter Problem.
+
+    What seg6 delivers locally has not passed prerouting without its outer header: it is looked
+    at here.
     """
-    return Chain("input", ("meta l4proto 135 drop",), "type filter hook input priority filter;")
+    rules = ["meta l4proto 135 drop"]
+    if encapsulation is Encapsulation.SEG6:
+        rules.append(f"{has_mark(marks.DECAP)} ip6 daddr != {_DECAPSULATE} jump inner")
+    return Chain("input", tuple(rules), "type filter hook input priority filter;")
 
 
 def bicast_label_rule() -> str:
@@ -173,13 +198,31 @@ def route_copy_rule() -> str:
     return f"{has_mark(marks.COPY)} {set_mark(marks.FIREWALL_MASK & ~marks.COPY, 0)} accept"
 
 
-def outer_packet_rules() -> tuple[str, ...]:
+def tunnel_guard_rules(encapsulation: Encapsulation) -> tuple[str, ...]:
+    """Return the prerouting rule that drops what was decapsulated without having been checked.
+
+    The ip6tnl device takes in tunnelled packets for any of this machine's addresses, so also for
+    those that our rules do not look at; what they have let pass carries the DECAP mark.
+    """
+    if encapsulation is Encapsulation.SEG6:
+        return ()
+    return (
+        f'iifname "{TUNNEL_DEVICE}" meta mark & {marks.DECAP:#010x} == 0 '
+        "counter name outer_rejected drop",
+    )
+
+
+def outer_packet_rules(encapsulation: Encapsulation) -> tuple[str, ...]:
     """Return the postrouting rules that let pass only outer packets, a bicast copy's labelled.
 
     A tunnelled packet passes the hook twice, first without its outer header.
     """
+    # seg6 copies the traffic class by itself (RFC 2473 §6.4 leaves the choice). The first two
+    # octets are version, traffic class and a part of the flow label; nft copies whole ones only.
+    copy_class = "@nh,0,16 set @nh,320,16"
     return (
         f"meta mark & {marks.ENCAP:#010x} == 0 accept",
         f"meta mark & {marks.OUTER:#010x} == 0 {set_mark(marks.FIREWALL_MASK, marks.OUTER)} accept",
+        *([copy_class] if encapsulation is Encapsulation.IP6TNL else []),
         f"{has_mark(marks.BICAST)} ip6 flowlabel set {marks.BICAST_FLOW_LABEL:#x}",
     )

@@ -105,6 +105,8 @@ def _build_routing(view: HomeAgentView) -> tuple[frozenset[Route], frozenset[Rul
         *fragments.decapsulation_rule_set(view.encapsulation),
         Rule(marks.STRICT_TABLE, marks.STRICT, marks.STRICT),
         Rule(marks.PRIMARY_TABLE, marks.ENCAP, marks.ENCAP),
+        # what the home agent itself sends is looked up once before the output hook can mark it
+        Rule(marks.PRIMARY_TABLE, input_interface="lo"),
     }
     for slot in _slots(view):
         bits = marks.ENCAP | marks.mark_slot(slot)
@@ -118,11 +120,10 @@ def _slots(view: HomeAgentView) -> list[int]:
 
 def _build_table(view: HomeAgentView) -> NftTable:
     slots = _slots(view)
-    mobile = {str(network): "" for network in view.served}
-    mobile.update((str(n), "") for binding in view.bindings for n in _networks(binding))
+    mobile = {*view.served, *(n for binding in view.bindings for n in _networks(binding))}
     sources = _source_maps(view.bindings)
     sets = (
-        NftSet("mobile", "type ipv6_addr; flags interval; auto-merge;", "set", mobile),
+        fragments.network_set("mobile", mobile),
         NftSet(
             "care_of",
             "type ipv6_addr;",
@@ -147,7 +148,7 @@ def _build_table(view: HomeAgentView) -> NftTable:
     )
     chains = (
         *fragments.raw_chains(),
-        fragments.signalling_chain(),
+        fragments.input_chain(view.encapsulation),
         *_entry_chains(view, sources, slots),
         *fragments.duplicate_chains(slots),
         *_uplink_chains(slots),
@@ -159,16 +160,18 @@ def _build_table(view: HomeAgentView) -> NftTable:
 def _source_maps(bindings: Iterable[CacheEntry]) -> tuple[NftSet, ...]:
     """Map (care-of address, inner source prefix) to the binding's slot, a map a prefix length.
 
-    The inner source is read at its place behind the outer header. RFC 3963 §6.1.2 and RFC 6275
+    The inner source is read at its place behind the outer header, in whole octets as nft can: a
+    prefix that ends within an octet is cut into those that do not. RFC 3963 §6.1.2 and RFC 6275
     §10.4.5: the home agent must see that the inner source is one that this mobile router may use.
     """
     maps: dict[int, dict[str, str]] = {}
     for binding in bindings:
         for network in _networks(binding):
-            length = network.prefixlen
-            prefix = int(network.network_address) >> (128 - length)
-            key = f"{binding.care_of_address} . {prefix:#x}"
-            maps.setdefault(length, {})[key] = f"goto from_{binding.slot}"
+            length = (network.prefixlen + 7) // 8 * 8
+            first = int(network.network_address) >> (128 - length)
+            for prefix in range(first, first + (1 << (length - network.prefixlen))):
+                key = f"{binding.care_of_address} . {prefix:#x}"
+                maps.setdefault(length, {})[key] = f"goto from_{binding.slot}"
     return tuple(
         NftSet(
             f"sources_{length}",
@@ -188,6 +191,7 @@ def _entry_chains(
         Chain(
             "prerouting",
             (
+                *fragments.tunnel_guard_rules(view.encapsulation),
                 f"meta l4proto 41 ip6 daddr {view.address} goto outer",
                 f"{has_mark(marks.DECAP)} jump inner",
                 "ip6 daddr @mobile goto downlink",
@@ -229,7 +233,7 @@ def _entry_chains(
         Chain(
             "postrouting",
             (
-                *fragments.outer_packet_rules(),
+                *fragments.outer_packet_rules(view.encapsulation),
                 f"ip6 saddr set {view.address}",
             ),
             "type filter hook postrouting priority mangle;",

@@ -72,6 +72,7 @@ class LinuxDataplane:
         self._delete_routes(self._dump_routes())
         remove_tunnel_device(self._socket)
         self._table = self._routes = self._rules = None
+        self._prepared = False
 
     def read_counters(self) -> dict[str, tuple[int, int]]:
         """Return every named counter's (packets, bytes)."""
@@ -91,9 +92,11 @@ class LinuxDataplane:
         return found
 
     def _apply(self, state: DataplaneState, *, verify: bool) -> None:
-        self._prepare(state)
+        self._prepare(state, verify=verify)
         for name in state.router_advertisement_interfaces:
             _keep_router_advertisements(name)
+        if verify and not self._holds_table():
+            self._table = None
         known = None if verify else self._routes
         old_routes = self._dump_routes() if known is None else known
         # a dumped route is known by table and destination alone: it is replaced, not compared
@@ -119,13 +122,23 @@ class LinuxDataplane:
             _write_sysctl("ipv6/conf/all/forwarding", "1")
             self._prepared = True
 
-    def _prepare(self, state: DataplaneState) -> None:
-        if self._prepared:
+    def _prepare(self, state: DataplaneState, *, verify: bool) -> None:
+        if self._prepared and not verify:
             return
         if state.tunnel_device:
             add_tunnel_device(self._socket)
         else:
+            # a former run's would go on to decapsulate
+            remove_tunnel_device(self._socket)
             enable_lwtunnel_hooks()
+
+    def _holds_table(self) -> bool:
+        """Tell whether our table stands: others do flush whole rulesets."""
+        return any(
+            (item["table"]["family"], item["table"]["name"]) == tuple(nft.TABLE.split())
+            for item in self._list("list tables")
+            if "table" in item
+        )
 
     def _add_routes(self, routes: frozenset[Route]) -> None:
         messages = []
@@ -221,6 +234,8 @@ def enable_lwtunnel_hooks() -> None:
 def _list_command(command: str) -> list[dict[str, Any]]:
     _verb, what, *_rest = command.split()
     family, table = nft.TABLE.split()
+    if what == "tables":
+        return [{"list": {"tables": {"family": family}}}]
     if what == "counters":
         return [{"list": {"counters": {"family": family, "table": table}}}]
     name = command.split()[-1]

@@ -125,9 +125,8 @@ def _build_table(view: MobileRouterView) -> NftTable:
     classification = compile_classification(view.policies, dict(view.numbers))
     actions = {action: f"action_{n}" for n, action in enumerate(_distinct(view.policies))}
     slots = [path.slot for path in view.paths]
-    home = {IPv6Network(view.home_address), *view.prefixes}
     sets = (
-        NftSet("home", "type ipv6_addr; flags interval;", "set", dict.fromkeys(map(str, home), "")),
+        fragments.network_set("home", (IPv6Network(view.home_address), *view.prefixes)),
         NftSet("ingress", "type ifname;", "set", {f'"{name}"': "" for name in view.ingress}),
         NftSet("egress", "type ifname;", "set", {f'"{name}"': "" for name in view.egress}),
         NftSet(
@@ -153,7 +152,7 @@ def _build_table(view: MobileRouterView) -> NftTable:
     )
     chains = (
         *fragments.raw_chains(),
-        fragments.signalling_chain(),
+        fragments.input_chain(view.encapsulation),
         *_entry_chains(view, actions),
         *_path_chains(view),
         *fragments.duplicate_chains(slots),
@@ -185,6 +184,7 @@ def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tupl
         Chain(
             "prerouting",
             (
+                *fragments.tunnel_guard_rules(view.encapsulation),
                 "meta l4proto 41 ip6 daddr vmap @decap",
                 f"{decapsulated} goto inner",
                 "iifname @egress ip6 daddr @home counter name unencapsulated_rejected drop",
@@ -225,6 +225,8 @@ def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tupl
                 "ip6 saddr != @home counter name foreign_source_dropped drop",
                 *_clamp_rules(view),
                 f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
+                # an error goes as the flow that it speaks of, and never chooses for it
+                f"icmpv6 type < 128 goto {default_action}",
                 "jump classify",
                 f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
                 # connection tracking does not know this packet: it has no verdict to keep
@@ -280,7 +282,7 @@ def _path_chains(view: MobileRouterView) -> Iterable[Chain]:
     yield Chain(
         "postrouting",
         (
-            *fragments.outer_packet_rules(),
+            *fragments.outer_packet_rules(view.encapsulation),
             *_optional_vmap("goto outer", view.paths),
         ),
         "type filter hook postrouting priority mangle;",

@@ -119,6 +119,8 @@ def make_rule(rule: Rule, *, add: bool) -> Any:
     if rule.source is not None:
         message["src_len"] = 128
         attributes.append(("FRA_SRC", str(rule.source)))
+    if rule.input_interface:
+        attributes.append(("FRA_IIFNAME", rule.input_interface))
     message["attrs"] = attributes
     return message
 
@@ -142,6 +144,7 @@ def read_rule(message: Any) -> Rule | None:
         mark=message.get_attr("FRA_FWMARK") or 0,
         mask=message.get_attr("FRA_FWMASK") or 0,
         source=IPv6Address(source) if source else None,
+        input_interface=message.get_attr("FRA_IIFNAME") or "",
         unreachable=message["action"] == _FR_ACT_UNREACHABLE,
     )
 

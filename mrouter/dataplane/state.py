@@ -60,12 +60,16 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of ours; ``table`` is also its preference. No ``table`` look-up if unreachable."""
+    """A rule of ours; ``table`` is also its preference. No ``table`` look-up if unreachable.
+
+    ``input_interface`` "lo" means what this machine itself sends.
+    """
 
     table: int
     mark: int = 0
     mask: int = 0
     source: IPv6Address | None = None
+    input_interface: str = ""
     unreachable: bool = False
 
 

@@ -16,6 +16,10 @@ from mrouter.errors import DataplaneError
 if TYPE_CHECKING:
     from mrouter.netlink import RouteSocket
 
+#: IPv6's largest packet without the outer header: what really fits into a tunnel the device finds
+#: out for each packet, from the outer route.
+_MTU = 65535 - 40
+
 
 def add_tunnel_device(route_socket: RouteSocket) -> None:
     """Create the device, or adopt the one that stands, and set it up.
@@ -28,6 +32,7 @@ def add_tunnel_device(route_socket: RouteSocket) -> None:
     create["flags"] = create["change"] = IFF_UP
     create["attrs"] = [
         ("IFLA_IFNAME", TUNNEL_DEVICE),
+        ("IFLA_MTU", _MTU),
         (
             "IFLA_LINKINFO",
             {
@@ -47,7 +52,15 @@ def add_tunnel_device(route_socket: RouteSocket) -> None:
         ),
     ]
     (failure,) = route_socket.transact([create])
-    if failure is not None and not (failure.errno == errno.EEXIST and _stands()):
+    if failure is not None and failure.errno == errno.EEXIST and _stands():
+        adopt = ifinfmsg()
+        adopt["header"]["type"] = RTM_NEWLINK
+        adopt["header"]["flags"] = 0
+        adopt["index"] = socket.if_nametoindex(TUNNEL_DEVICE)
+        adopt["flags"] = adopt["change"] = IFF_UP
+        adopt["attrs"] = [("IFLA_MTU", _MTU)]
+        (failure,) = route_socket.transact([adopt])
+    if failure is not None:
         raise DataplaneError(
             f"create the ip6tnl device {TUNNEL_DEVICE}",
             str(failure),
@@ -61,6 +74,7 @@ def remove_tunnel_device(route_socket: RouteSocket) -> None:
         return
     delete = ifinfmsg()
     delete["header"]["type"] = RTM_DELLINK
+    delete["header"]["flags"] = 0
     delete["index"] = socket.if_nametoindex(TUNNEL_DEVICE)
     route_socket.transact([delete])
 

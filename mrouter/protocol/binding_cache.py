@@ -1,4 +1,7 @@
-"""The home agent's Binding Cache, keyed by (home address, IFID) (RFC 6275 §9.1, the draft §5.1)."""
+"""The Binding Cache of a home agent or correspondent node (RFC 6275 §9.1, the draft §5.1).
+
+Its key is (home address, IFID).
+"""
 
 from __future__ import annotations
 

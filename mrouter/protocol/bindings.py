@@ -48,11 +48,22 @@ class UpdateListEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class CacheEntry:
-    """One binding of the home agent's Binding Cache, keyed by (home address, IFID).
+class RouteEntry:
+    """One entry of the Binding Update List that is about a correspondent node.
 
-    ``ifid`` is None for a plain RFC 3963 binding, which is then the only one of its home
-    address. ``slot`` is unique among the bindings of one home address. ``expires_at`` is
+    The slots of ``binding`` number the bindings of that correspondent node alone.
+    """
+
+    correspondent: IPv6Address
+    binding: UpdateListEntry
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """One binding of a Binding Cache, keyed by (home address, IFID).
+
+    ``ifid`` is None for a plain RFC 6275 or RFC 3963 binding, which is then the only one of its
+    home address. ``slot`` is unique among the bindings of one home address. ``expires_at`` is
     monotonic seconds, ``lifetime`` the granted seconds.
     """
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ipaddress import IPv6Address
 
+    from mrouter.protocol.keygen_tokens import BindingAuthorization
     from mrouter.wire.messages import Packet
 
 
@@ -38,9 +39,14 @@ class EgressAddress:
 
 @dataclass(frozen=True, slots=True)
 class PacketReceived:
-    """A well-formed Mobility Header packet arrived."""
+    """A well-formed Mobility Header packet arrived.
+
+    ``via_home_agent`` says that it came out of the home agent's tunnel: a Home Test that did not
+    is ignored while the mobile node is away from home (RFC 6275 §11.6.2).
+    """
 
     packet: Packet
+    via_home_agent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,52 @@ class ForwardingFailed:
     ifid: int | None
 
 
-Event = PacketReceived | EgressChanged | TimerFired | StopRequested | ForwardingFailed
+@dataclass(frozen=True, slots=True)
+class CorrespondentsChanged:
+    """All nodes that the mobile node should optimize routes with; replaces the last."""
+
+    addresses: tuple[IPv6Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CareOfAddressFailed:
+    """What a correspondent node sends to this care-of address does not arrive.
+
+    Packets are lost, or an ICMPv6 Destination Unreachable came back (the draft §4).
+    """
+
+    care_of_address: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class BindingsUsed:
+    """All bindings, as (home address, IFID), that traffic has gone by lately; replaces the last."""
+
+    keys: frozenset[tuple[IPv6Address, int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAddressOptionSeen:
+    """A data packet with a Home Address option came to a correspondent node.
+
+    ``source`` is the care-of address on the wire.
+    """
+
+    source: IPv6Address
+    home_address: IPv6Address
+
+
+Event = (
+    PacketReceived
+    | EgressChanged
+    | TimerFired
+    | StopRequested
+    | ForwardingFailed
+    | CorrespondentsChanged
+    | CareOfAddressFailed
+    | BindingsUsed
+    | HomeAddressOptionSeen
+)
 
 
 # --- effects ------------------------------------------------------------------------------
@@ -81,12 +132,17 @@ class SendPacket:
     """Send ``packet`` by egress link ``link`` (None: by the ordinary routes).
 
     If the last option is an ``MnHaAuthentication`` with an empty authenticator the agent's
-    signer fills it in: ``key_for`` names the home address whose key it is.
+    signer fills it in: ``key_for`` names the home address whose key it is. If the last option is
+    ``BindingAuthorizationData`` without an authenticator, ``AuthorizationSigner(authorization)``
+    does. ``via_home_agent`` asks for the tunnel to the home agent, whatever it goes by
+    (RFC 6275 §11.6.3).
     """
 
     packet: Packet
     link: str | None = None
     key_for: IPv6Address | None = None
+    authorization: BindingAuthorization | None = None
+    via_home_agent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,8 +228,8 @@ class HomeAgent:
         lifetime = min(update.lifetime, self._settings.max_lifetime) // 4 * 4
         if lifetime < self._settings.min_lifetime:
             raise Refuse(BindingStatus.ADMINISTRATIVELY_PROHIBITED)
-        replaced = self._find_replaced(request)
-        slot = known.slot if known else self._find_slot(home, replaced)
+        replaced = self._find_replaced(request, known)
+        slot = known.slot if known else self._find_slot(request, replaced)
         for entry in replaced:
             self._cache.remove(home, entry.ifid)
         entry = CacheEntry(
@@ -267,22 +267,33 @@ class HomeAgent:
         notes = [_note("binding-deregistered", entry) for entry in ended]
         return [BindingsChanged(), acknowledgement, *notes]
 
-    def _find_replaced(self, request: Request) -> list[CacheEntry]:
+    def _find_replaced(self, request: Request, known: CacheEntry | None) -> list[CacheEntry]:
         """Return the bindings that end when this one begins.
 
         "After receiving the BU which does not contain a CoAINFO sub-option, the CN MUST have only
         a binding for the home address" (the draft §8.3); and the other way round, the first
         binding with an IFID ends the one without.
+
+        A new IFID for a care-of address takes the place of the one that the mobile router knew it
+        by before it renewed its IFIDs, or lost its memory: else nobody might de-register that one,
+        and it would draw traffic to the link when the link has gone.
         """
         return [
             entry
             for entry in self._cache.list_of(request.home_address)
-            if entry.ifid != request.ifid and None in (entry.ifid, request.ifid)
+            if entry.ifid != request.ifid
+            and (
+                None in (entry.ifid, request.ifid)
+                or (known is None and entry.care_of_address == request.care_of_address)
+            )
         ]
 
-    def _find_slot(self, home: IPv6Address, replaced: list[CacheEntry]) -> int:
-        kept = [entry.slot for entry in self._cache.list_of(home) if entry not in replaced]
-        slot = find_free_slot(kept)
+    def _find_slot(self, request: Request, replaced: list[CacheEntry]) -> int:
+        for entry in replaced:
+            if entry.care_of_address == request.care_of_address:
+                return entry.slot  # the flows that came by it go on
+        bindings = self._cache.list_of(request.home_address)
+        slot = find_free_slot(entry.slot for entry in bindings if entry not in replaced)
         if slot is None:
             raise Refuse(BindingStatus.INSUFFICIENT_RESOURCES)
         return slot

@@ -99,3 +99,21 @@ def from_ntp_timestamp(timestamp: int) -> float:
     """
     era = 0 if timestamp >> 63 else 2**64
     return (timestamp + era) / 2**32 - _NTP_TO_UNIX
+
+
+class Timestamps:
+    """Makes timestamps that grow, by the home agent's clock once that is known (RFC 4285 §6)."""
+
+    def __init__(self) -> None:
+        self._offset = 0.0
+        self._last = 0
+
+    def follow(self, timestamp: int, now: float) -> None:
+        """Take over the clock that says ``timestamp`` (NTP format) at ``now`` (Unix seconds)."""
+        self._offset = from_ntp_timestamp(timestamp) - now
+        self._last = 0
+
+    def take_next(self, now: float) -> int:
+        """Return a timestamp for ``now`` (Unix seconds) that is above the last."""
+        self._last = max(to_ntp_timestamp(now + self._offset), self._last + 1)
+        return self._last

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from ipaddress import IPv6Address, IPv6Network
 
 
+#: Seconds that a binding may live which return routability has authorized (RFC 6275 §12).
+MAX_RR_BINDING_LIFETIME = 420
+
+
 class Algorithm(Enum):
     """How an authenticator is computed, and to how many octets it is cut.
 
@@ -41,6 +45,8 @@ class MobileRouterSettings:
     only where the configuration says that IPsec protects the signalling. ``lifetime`` in seconds.
     ``ifid_renewal`` in seconds: how long an IFID lives before a fresh one takes its place
     (draft §5.2, "MN SHOULD update the value of the IFID periodically"); None means never.
+    ``correspondents`` are the nodes to optimize routes with from the start; ``route_lifetime`` in
+    seconds is what they are asked for, at most 420 (RFC 6275 §12, MAX_RR_BINDING_LIFETIME).
     """
 
     home_address: IPv6Address
@@ -50,6 +56,8 @@ class MobileRouterSettings:
     security: SecurityAssociation | None
     lifetime: int = 120
     ifid_renewal: float | None = None
+    correspondents: tuple[IPv6Address, ...] = ()
+    route_lifetime: int = MAX_RR_BINDING_LIFETIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +89,17 @@ class HomeAgentSettings:
     min_lifetime: int = 4
     timestamp_window: float = 7.0
     nemo: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CorrespondentNodeSettings:
+    """Who a correspondent node is, and within which bounds it caches bindings (RFC 6275 §9).
+
+    ``max_lifetime`` in seconds, at most 420 (RFC 6275 §12, MAX_RR_BINDING_LIFETIME).
+    ``max_bindings`` bounds the memory that strangers can take: bindings, and the sequence numbers
+    of ended ones.
+    """
+
+    address: IPv6Address
+    max_lifetime: int = MAX_RR_BINDING_LIFETIME
+    max_bindings: int = 4096

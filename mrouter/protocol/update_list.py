@@ -9,7 +9,7 @@ from mrouter.protocol.bindings import BindingState, UpdateListEntry, find_free_s
 from mrouter.protocol.events import EgressAddress, Noted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from ipaddress import IPv6Address
     from random import Random
 
@@ -30,6 +30,10 @@ REQUESTED_REFRESH_INTERVAL = 1.0
 #: Seconds before a renewal of an IFID that could not begin, or was refused, is tried again.
 RENEWAL_RETRY = 60.0
 
+#: Seconds that a binding holds back its Binding Updates while one with a fresh IFID, which is to
+#: take its place, is unanswered.
+REPLACED_PAUSE = 1.0
+
 #: How much of the lifetime is left when a binding is refreshed, and at least how many seconds.
 _REFRESH_SHARE = 0.2
 _REFRESH_MARGIN = 3.0
@@ -42,7 +46,7 @@ SEQUENCES = 1 << 16
 
 @dataclass(slots=True)
 class Binding:
-    """One binding towards the home agent, from its first Binding Update to its end.
+    """One binding towards one peer, from its first Binding Update to its end.
 
     Times are monotonic seconds. ``due_at`` is when something is to be sent next: a repetition, a
     refresh, a new try; ``held_until`` is how long the home agent may hold the binding at most;
@@ -174,6 +178,12 @@ class Binding:
         self.renew_at = None
         self.begin_update(now)
 
+    def answer_request(self, now: float) -> None:
+        """Refresh a binding because somebody asks for it, unless that has just been done."""
+        rested = self.sent_at is None or now - self.sent_at >= REQUESTED_REFRESH_INTERVAL
+        if rested and self.state is BindingState.REGISTERED:
+            self.mark_refreshing(now)
+
     def allow_correction(self) -> bool:
         """Count one immediate corrected repetition; return False once there were too many."""
         self.corrections += 1
@@ -207,18 +217,38 @@ class Binding:
 
 
 def create_binding(
-    egress: EgressAddress, others: Iterable[Binding], random: Random
+    egress: EgressAddress,
+    others: Iterable[Binding],
+    random: Random,
+    avoid: Collection[int] = (),
 ) -> Binding | None:
     """Return a new binding with an IFID and a slot of its own, or None if none is free.
 
-    The IFID is random, from 1 to 255 (the draft §3, §5.2); the sequence number begins anywhere.
+    The sequence number begins anywhere. ``avoid`` is as for ``choose_identity``.
+    """
+    identity = choose_identity(others, random, avoid)
+    if identity is None:
+        return None
+    ifid, slot = identity
+    return Binding(egress, ifid, slot, random.randrange(SEQUENCES))
+
+
+def choose_identity(
+    others: Iterable[Binding], random: Random, avoid: Collection[int] = ()
+) -> tuple[int, int] | None:
+    """Return an IFID and a slot that none of ``others`` has, or None if none is free.
+
+    The IFID is random, from 1 to 255 (the draft §3, §5.2). "MN has to assign different IFID for
+    each destination node" (the draft §3): ``avoid`` are those that other destinations know the
+    same care-of address by; one of them is used only if there is no other.
     """
     others = list(others)
     slot = find_free_slot(binding.slot for binding in others)
-    free = sorted(set(range(1, 256)) - {binding.ifid for binding in others})
+    free = set(range(1, 256)) - {binding.ifid for binding in others}
+    free = free - set(avoid) or free
     if slot is None or not free:
         return None
-    return Binding(egress, random.choice(free), slot, random.randrange(SEQUENCES))
+    return random.choice(sorted(free)), slot
 
 
 def restore_binding(entry: UpdateListEntry, now: float, ifid_renewal: float | None) -> Binding:

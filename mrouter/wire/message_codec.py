@@ -70,7 +70,7 @@ _UPDATE_FLAGS = {
 
 
 class ParsedMessage(NamedTuple):
-    """A message, and how many octets of its Mobility Header its MN-HA authenticator covers."""
+    """A message, and how many octets of its Mobility Header its authenticator covers."""
 
     message: Message
     signed_length: int
@@ -79,7 +79,7 @@ class ParsedMessage(NamedTuple):
 class SerializedMessage(NamedTuple):
     """A Mobility Header whose checksum is zero, and how much of it is to be signed.
 
-    ``signed_length`` is 0 if no MN-HA option is there.
+    ``signed_length`` is 0 if no option with an authenticator is there.
     """
 
     header: bytearray
@@ -212,8 +212,9 @@ def serialize_message(
 ) -> SerializedMessage:
     """Write ``message`` as a Mobility Header with a final Header Len and a zero checksum.
 
-    An MN-HA option without an authenticator gets ``authenticator_length`` zero octets, to be
-    filled in. Raises ValueError, or struct.error for a number that its field cannot hold.
+    An MN-HA option or Binding Authorization Data without an authenticator gets
+    ``authenticator_length`` zero octets, to be filled in. Raises ValueError, or struct.error for
+    a number that its field cannot hold.
     """
     kind, serialize = _SERIALIZERS[type(message)]
     header = bytearray(_HEADER.pack(IPPROTO_NONE, 0, kind))

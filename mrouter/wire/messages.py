@@ -119,9 +119,10 @@ class Packet:
     ``source`` and ``destination`` are the addresses on the wire. ``home_address`` is the Home
     Address destination option (RFC 6275 §6.3) of a packet from a mobile node, and
     ``routing_home_address`` the type 2 routing header's (§6.4) of a packet to one.
-    ``signed_part`` is what the authentication option covers, filled in by the parser
-    when such an option is present: Mobility Header with a zero checksum, up to and including the
-    option's SPI (RFC 4285 §5.1); it does not take part in comparison.
+    ``signed_part`` is what the authenticator covers, filled in by the parser when there is one:
+    Mobility Header with a zero checksum, up to and including the MN-HA option's SPI (RFC 4285
+    §5.1), or all but the authenticator of Binding Authorization Data (RFC 6275 §6.2.7); it does
+    not take part in comparison.
     """
 
     source: IPv6Address

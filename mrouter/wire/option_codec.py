@@ -54,8 +54,9 @@ _HOME_AND_FOREIGN = 0x80
 class ParsedOptions(NamedTuple):
     """Options in the order of the wire, padding left out.
 
-    ``signed_length`` is how many octets of the Mobility Header the MN-HA authenticator covers:
-    up to and including its SPI (RFC 4285 §5.1); 0 without one.
+    ``signed_length`` is how many octets of the Mobility Header the authenticator covers: up to
+    and including the MN-HA option's SPI (RFC 4285 §5.1), or up to the authenticator of Binding
+    Authorization Data, which is the header's end (RFC 6275 §6.2.7); 0 without either.
     """
 
     options: tuple[MobilityOption, ...]
@@ -78,6 +79,8 @@ def parse_options(header: bytes, offset: int, fmt: WireFormat) -> ParsedOptions:
         option = _parse_option(kind, header, start, length, fmt)
         if isinstance(option, MnHaAuthentication):
             signed_length = start + _SUBTYPE_AND_SPI
+        elif isinstance(option, BindingAuthorizationData):
+            signed_length = start
         options.append(option)
         stop = start + length
     misplaced = find_misplaced(options, fmt)
@@ -227,9 +230,10 @@ def serialize_options(
 ) -> int:
     """Append ``options`` to ``header``, aligned, and pad it to a multiple of 8 octets.
 
-    An MN-HA option that is still to be signed gets ``authenticator_length`` zero octets. Returns
-    how many octets of ``header`` its authenticator covers, 0 without such an option. Raises
-    ValueError, or struct.error for a number that its field cannot hold.
+    An MN-HA option or Binding Authorization Data that is still to be signed gets
+    ``authenticator_length`` zero octets. Returns how many octets of ``header`` the authenticator
+    covers, 0 without such an option. Raises ValueError, or struct.error for a number that its
+    field cannot hold.
     """
     misplaced = find_misplaced(options, fmt)
     if misplaced is not None:
@@ -241,6 +245,9 @@ def serialize_options(
         if isinstance(option, MnHaAuthentication):
             signed_length = len(header) + 2 + _SUBTYPE_AND_SPI
             header += _serialize_authentication(option, authenticator_length)
+        elif isinstance(option, BindingAuthorizationData):
+            signed_length = len(header) + 2
+            header += _serialize_authorization_data(option, authenticator_length)
         elif isinstance(option, CareOfAddressInformation):
             header += _BINDING_SERIALIZERS[fmt.dialect](option, fmt)
         elif isinstance(option, UnknownOption):
@@ -303,10 +310,13 @@ def _serialize_nonce_indices(option: NonceIndices) -> bytes:
     return bytes((OptionType.NONCE_INDICES, 4)) + _PAIR.pack(option.home, option.care_of)
 
 
-def _serialize_authorization_data(option: BindingAuthorizationData) -> bytes:
-    if len(option.authenticator) != _BAD_OCTETS:
-        raise ValueError(f"Binding Authorization Data of {len(option.authenticator)} octets")
-    return bytes((OptionType.BINDING_AUTHORIZATION_DATA, _BAD_OCTETS)) + option.authenticator
+def _serialize_authorization_data(
+    option: BindingAuthorizationData, authenticator_length: int
+) -> bytes:
+    authenticator = option.authenticator or bytes(authenticator_length)
+    if len(authenticator) != _BAD_OCTETS:
+        raise ValueError(f"Binding Authorization Data of {len(authenticator)} octets")
+    return bytes((OptionType.BINDING_AUTHORIZATION_DATA, _BAD_OCTETS)) + authenticator
 
 
 def _serialize_prefix(option: MobileNetworkPrefix) -> bytes:
@@ -362,7 +372,6 @@ _SERIALIZERS: dict[type, Callable[[Any], bytes]] = {
     BindingRefreshAdvice: _serialize_refresh_advice,
     AlternateCareOfAddress: _serialize_alternate_care_of_address,
     NonceIndices: _serialize_nonce_indices,
-    BindingAuthorizationData: _serialize_authorization_data,
     MobileNetworkPrefix: _serialize_prefix,
     ReplayProtection: _serialize_replay_protection,
 }

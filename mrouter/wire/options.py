@@ -30,9 +30,12 @@ class NonceIndices:
 
 @dataclass(frozen=True, slots=True)
 class BindingAuthorizationData:
-    """First 96 bits of the MAC under Kbm (RFC 6275 §6.2.7); always the last option."""
+    """First 96 bits of the MAC under Kbm (RFC 6275 §6.2.7); always the last option.
 
-    authenticator: bytes
+    ``authenticator`` is empty in a message that is still to be signed.
+    """
+
+    authenticator: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from mrouter.errors import ParseError
 from mrouter.wire.address import parse_routable, parse_unicast
 from mrouter.wire.checksum import MOBILITY_HEADER, compute_checksum, is_checksum_right
 from mrouter.wire.message_codec import parse_message, serialize_message
-from mrouter.wire.messages import Packet, find_option
-from mrouter.wire.options import MnHaAuthentication
+from mrouter.wire.messages import Packet
+from mrouter.wire.options import BindingAuthorizationData, MnHaAuthentication
 from mrouter.wire.parse_errors import ParameterProblem, Reason, UnknownMessageType
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _POINTERS: dict[str, int] = {Reason.BAD_PAYLOAD_PROTO: 0, Reason.BAD_HEADER_LENG
 
 
 class Signer(Protocol):
-    """Compute the authenticator of an MN-HA authentication option (RFC 4285 §5.1)."""
+    """Compute an authenticator: an MN-HA option's (RFC 4285 §5.1) or RFC 6275 §6.2.7's."""
 
     @property
     def length(self) -> int:
@@ -58,8 +58,8 @@ class Signer(Protocol):
     def sign(self, packet: Packet, mh_data: bytes) -> bytes:
         """Return the authenticator of ``packet``.
 
-        ``mh_data`` is its Mobility Header with a zero checksum and a final Header Len, up to and
-        including the option's SPI: what ``Packet.signed_part`` is to the receiver.
+        ``mh_data`` is its Mobility Header with a zero checksum and a final Header Len, up to the
+        authenticator: what ``Packet.signed_part`` is to the receiver.
         """
 
 
@@ -178,8 +178,9 @@ def serialize_packet(
 ) -> bytes:
     """Write ``packet`` as an IPv6 packet with a right checksum.
 
-    ``signer`` is asked only if the message has an MN-HA option without an authenticator. Raises
-    ValueError for a value that has no place on the wire, or for a missing signer.
+    ``signer`` is asked only if the message has an MN-HA option or Binding Authorization Data
+    without an authenticator. Raises ValueError for a value that has no place on the wire, or for
+    a missing signer.
     """
     try:
         return _serialize(packet, fmt, signer, hop_limit)
@@ -188,8 +189,11 @@ def serialize_packet(
 
 
 def _serialize(packet: Packet, fmt: WireFormat, signer: Signer | None, hop_limit: int) -> bytes:
-    option = find_option(packet.message, MnHaAuthentication)
-    unsigned = option is not None and not option.authenticator
+    unsigned = any(
+        isinstance(option, MnHaAuthentication | BindingAuthorizationData)
+        and not option.authenticator
+        for option in packet.message.options
+    )
     length = signer.length if unsigned and signer is not None else 0
     header, signed_length = serialize_message(packet.message, fmt, length)
     if unsigned and signer is not None:

@@ -91,7 +91,8 @@ def test_pure_refresh_changes_no_binding():
 def test_63rd_binding_of_a_home_address_is_refused_for_want_of_resources():
     agent = make_agent()
     for ifid in range(1, 63):
-        assert answer_of(agent, make_update(at(ifid / 8), ifid=ifid), at(ifid / 8)).status == 1
+        update = make_update(at(ifid / 8), ifid=ifid, source=LTE.address + ifid)
+        assert answer_of(agent, update, at(ifid / 8)).status == 1
     refused = answer_of(agent, make_update(at(9), ifid=63), at(9))
     assert refused.status == BindingStatus.INSUFFICIENT_RESOURCES
     assert len(agent.entries) == 62

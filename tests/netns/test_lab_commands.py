@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -200,22 +201,21 @@ def test_daemons_wait_until_every_link_is_registered(command):
 def test_a_demo_whose_daemon_fails_says_why_and_leaves_nothing(monkeypatch):
     failing = partial(Daemons, command=lambda _: ["sh", "-c", "echo no seg6 here >&2; exit 4"])
     monkeypatch.setattr(demo, "Daemons", failing)
-    before = list_namespaces("*")
     console = Console(file=io.StringIO(), width=100)
 
     result = demo.run_demo(console, headless=True)
 
     assert result.exit_code == 1
     assert result.problems == ("the home-agent ended with code 4",)
-    assert "no seg6 here" in console.file.getvalue()
-    assert list_namespaces("*") == before
+    output = console.file.getvalue()
+    assert "no seg6 here" in output
+    assert list_namespaces(find_lab_id(output)) == []
 
 
 @pytest.mark.parametrize("moment", ["Built the network", "Traffic starts", "all links are up"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_that_is_interrupted_leaves_nothing(stand_in, tmp_path, moment, number):
     output = tmp_path / "output"
-    before = list_namespaces("*")
     with output.open("w") as file:
         program = subprocess.Popen(
             [sys.executable, "-u", "-c", DEMO_PROGRAM, str(stand_in)], stdout=file, stderr=file
@@ -228,8 +228,12 @@ def test_a_demo_that_is_interrupted_leaves_nothing(stand_in, tmp_path, moment, n
     program.wait(timeout=15)
 
     assert program.returncode != 0
-    assert list_namespaces("*") == before
+    assert list_namespaces(find_lab_id(output.read_text())) == []
     assert find_processes(str(stand_in)) == []
+
+
+def find_lab_id(output):
+    return re.search(r"namespaces mrl-(\w+)-\*", output).group(1)
 
 
 def find_processes(argument):

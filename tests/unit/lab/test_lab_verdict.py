@@ -157,6 +157,14 @@ def test_lost_pings_on_a_link_that_was_never_cut_are_a_problem(good):
     assert problem.startswith("pings: 10 of 1200 lost")
 
 
+def test_what_the_machine_itself_dropped_explains_a_problem_but_is_none(good):
+    loaded = replace(good, backlog_drops=4000)
+    pings = build_flow_result("pings", received=1190, lost=10)
+
+    assert judge(loaded, LINKS) == ()
+    assert "this machine dropped 4000 packets" in judge(replace(loaded, pings=pings), LINKS)[-1]
+
+
 def test_sender_and_receiver_are_joined_into_one_direction():
     sender = {"sent": 100, "received": 0}
     receiver = {

@@ -1,0 +1,5 @@
+"""``mrouter capture``: signalling, live or from a file, one readable line a message.
+
+What a message means is said by ``mrouter.wire``, as the daemons read it; scapy reads and writes
+the files, and names options that the daemons do not know.
+"""

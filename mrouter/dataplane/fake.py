@@ -1,0 +1,85 @@
+"""The desired state as text that a person can read: for tests, and to look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mrouter.dataplane.state import Ip6Encapsulation, RouteKind, Seg6Encapsulation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mrouter.dataplane.nft import NftTable
+    from mrouter.dataplane.state import (
+        DataplaneState,
+        Route,
+        Rule,
+        Seg6Decapsulation,
+    )
+
+
+def render_state(state: DataplaneState) -> str:
+    """Render ``state``, always in the same order: rules, routes, then the nft table."""
+    lines = [*_render_routing(state), *_render_table(state.table)]
+    return "\n".join(lines) + "\n"
+
+
+def render_routing(state: DataplaneState) -> str:
+    """Render the rules, as the kernel asks them, and the routes of ``state``."""
+    return "\n".join(_render_routing(state)) + "\n"
+
+
+def _render_routing(state: DataplaneState) -> Iterator[str]:
+    if state.tunnel_device:
+        yield "device ip6tnl"
+    for name in state.router_advertisement_interfaces:
+        yield f"accept router advertisements on {name}"
+    yield from sorted(map(_render_rule, state.rules))
+    by_place = sorted(state.routes, key=lambda route: (route.table, route.destination))
+    yield from map(_render_route, by_place)
+
+
+def _render_rule(rule: Rule) -> str:
+    parts = [f"rule {rule.table}:"]
+    if rule.mask:
+        parts.append(f"mark {rule.mark:#010x}/{rule.mask:#010x}")
+    if rule.source is not None:
+        parts.append(f"from {rule.source}")
+    if rule.input_interface:
+        parts.append(f"iif {rule.input_interface}")
+    parts.append("unreachable" if rule.unreachable else f"lookup {rule.table}")
+    return " ".join(parts)
+
+
+def _render_route(route: Route) -> str:
+    parts = [f"route {route.table}:"]
+    if route.kind is not RouteKind.UNICAST:
+        parts.append(route.kind.value)
+    parts.append(str(route.destination))
+    if route.tunnel is not None:
+        parts.append(_render_tunnel(route.tunnel))
+    if route.via is not None:
+        parts.append(f"via {route.via}")
+    if route.device:
+        parts.append(f"dev {route.device}")
+    return " ".join(parts)
+
+
+def _render_tunnel(tunnel: Seg6Encapsulation | Ip6Encapsulation | Seg6Decapsulation) -> str:
+    if isinstance(tunnel, Seg6Encapsulation):
+        return f"encapsulate to {tunnel.segment}"
+    if isinstance(tunnel, Ip6Encapsulation):
+        return f"encapsulate from {tunnel.source} to {tunnel.destination}"
+    return "decapsulate" if tunnel.table is None else f"decapsulate, lookup {tunnel.table}"
+
+
+def _render_table(table: NftTable) -> Iterator[str]:
+    for name in sorted(table.counters):
+        yield f"counter {name}"
+    for item in sorted(table.sets, key=lambda item: item.name):
+        yield f"{item.kind} {item.name}: {item.declaration}"
+        for key, value in sorted(item.elements.items()):
+            yield f"    {key} : {value}" if value else f"    {key}"
+    for chain in sorted(table.chains, key=lambda chain: chain.name):
+        yield f"chain {chain.name}: {chain.hook}".rstrip(" ")
+        yield from (f"    {rule}" for rule in chain.rules)

@@ -1,0 +1,128 @@
+"""One correspondent registration: the request, and whether return routability authorizes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mrouter.protocol.home_registration import Discard, Refuse
+from mrouter.protocol.keygen_tokens import (
+    BindingAuthorization,
+    compute_binding_key,
+    compute_care_of_keygen_token,
+    compute_home_keygen_token,
+    verify_authorization,
+)
+from mrouter.wire.constants import BindingStatus
+from mrouter.wire.messages import find_option
+from mrouter.wire.options import (
+    AlternateCareOfAddress,
+    BindingAuthorizationData,
+    CareOfAddressInformation,
+    NonceIndices,
+)
+
+if TYPE_CHECKING:
+    from ipaddress import IPv6Address
+
+    from mrouter.protocol.node_keys import NodeKeys
+    from mrouter.wire.messages import BindingUpdate, Packet
+
+
+@dataclass(slots=True)
+class RouteRequest:
+    """A Binding Update to a correspondent node; ``authorization`` is set once it is authorized."""
+
+    packet: Packet
+    update: BindingUpdate
+    home_address: IPv6Address
+    care_of_address: IPv6Address
+    information: CareOfAddressInformation | None
+    authorization: BindingAuthorization | None = None
+
+    @property
+    def ifid(self) -> int | None:
+        """The IFID that CoAINFO names, None for a plain registration."""
+        return None if self.information is None else self.information.ifid
+
+    @property
+    def is_deletion(self) -> bool:
+        """Whether it ends bindings (RFC 6275 §9.5.1)."""
+        return self.update.lifetime == 0 or self.care_of_address == self.home_address
+
+
+def read_route_request(packet: Packet, update: BindingUpdate) -> RouteRequest:
+    """Pick out of ``packet``, which carries ``update``, what a registration is about."""
+    alternate = find_option(update, AlternateCareOfAddress)
+    return RouteRequest(
+        packet=packet,
+        update=update,
+        home_address=packet.home_address or packet.source,
+        care_of_address=packet.source if alternate is None else alternate.address,
+        information=find_option(update, CareOfAddressInformation),
+    )
+
+
+def check_form(request: RouteRequest, own: IPv6Address) -> None:
+    """Check what needs no key (RFC 6275 §9.5.1, the draft §8.3); raise Discard or Refuse."""
+    update = request.update
+    if update.multiple and request.information is None:
+        # "If it does not contains a CoAINFO sub-option, the CN MUST silently drop the BU".
+        raise Discard("signalling-dropped", "coainfo-missing")
+    if not (is_routable(request.home_address) and is_routable(request.care_of_address)):
+        raise Discard("signalling-dropped", "bad-address")
+    if own in (request.home_address, request.care_of_address):
+        raise Discard("signalling-dropped", "bad-address")
+    if update.home_registration:
+        if find_option(update, NonceIndices) is not None:
+            # "If the Home Registration (H) bit is set, the Nonce Indices mobility option MUST NOT
+            # be present."
+            raise Discard("signalling-dropped", "nonces-in-home-registration")
+        raise Refuse(BindingStatus.HOME_REGISTRATION_NOT_SUPPORTED)
+
+
+def authorize(request: RouteRequest, keys: NodeKeys, now: float) -> None:
+    """Check that the sender has the tokens, and set ``request.authorization``.
+
+    Raises Refuse for nonces that are not known any more (136, 137, 138) and Discard for a missing
+    option or a wrong authenticator (RFC 6275 §9.5.1). To end bindings the home keygen token is
+    enough (RFC 6275 §5.2.5).
+    """
+    nonces = find_option(request.update, NonceIndices)
+    if nonces is None:
+        raise Discard("authentication-failed", "nonces-missing")
+    if find_option(request.update, BindingAuthorizationData) is None:
+        raise Discard("authentication-failed", "missing")
+    home = keys.find(nonces.home, now)
+    care_of = keys.find(nonces.care_of, now)
+    if home is None and care_of is None and not request.is_deletion:
+        raise Refuse(BindingStatus.EXPIRED_NONCES)
+    if home is None:
+        raise Refuse(BindingStatus.EXPIRED_HOME_NONCE_INDEX)
+    home_token = compute_home_keygen_token(home.key, request.home_address, home.nonce)
+    care_of_token = None
+    if not request.is_deletion:
+        if care_of is None:
+            raise Refuse(BindingStatus.EXPIRED_CARE_OF_NONCE_INDEX)
+        care_of_token = compute_care_of_keygen_token(
+            care_of.key, request.care_of_address, care_of.nonce, request.information
+        )
+    authorization = BindingAuthorization(
+        request.home_address if request.is_deletion else request.care_of_address,
+        request.packet.destination,
+        compute_binding_key(home_token, care_of_token),
+    )
+    if not verify_authorization(authorization, request.packet):
+        raise Discard("authentication-failed", "wrong")
+    request.authorization = authorization
+
+
+def is_routable(address: IPv6Address) -> bool:
+    """Say whether another subnet can reach ``address`` as one node's (RFC 6275 §3.1)."""
+    return not (
+        address.is_multicast
+        or address.is_unspecified
+        or address.is_loopback
+        or address.is_link_local
+        or address.ipv4_mapped is not None
+    )

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import io
+
+from agent_status import make_home_agent, make_mobile_router
+from rich.console import Console
+
+from mrouter.status_view import render_status
+
+
+def render(status):
+    console = Console(file=io.StringIO(), width=160)
+    console.print(render_status(status))
+    return console.file.getvalue()
+
+
+def find_row(text, word):
+    (row,) = (
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in text.splitlines()
+        if word in line and "│" in line
+    )
+    return row
+
+
+def test_the_head_names_role_version_and_encapsulation():
+    assert render(make_mobile_router()).startswith("mobile-router, mrouter 9.9, up 61 s, seg6")
+
+
+def test_a_link_shows_its_state_gateway_and_traffic():
+    text = render(make_mobile_router(bindings=[]))
+    assert find_row(text, "lte0") == ["lte", "lte0", "up", "fe80::1", "1.5 kB", "2.5 MB"]
+    assert find_row(text, "sat0")[2:4] == ["down: no carrier", "-"]
+
+
+def test_a_policy_shows_its_links_and_the_ones_in_use():
+    text = render(make_mobile_router())
+    assert find_row(text, "call") == ["call", "lte, sat", "lte", "9", "900 B"]
+    assert find_row(text, "unwanted")[1:3] == ["drop", "none"]
+
+
+def test_a_binding_shows_what_names_it_and_how_long_it_lasts():
+    text = render(make_mobile_router(links=[], policies=[]))
+    assert find_row(text, "42 s") == ["lte", "2001:db8::1", "17", "0", "registered", "42 s"]
+
+
+def test_a_home_agent_shows_whose_binding_it_is_and_none_for_a_plain_ones_ifid():
+    row = find_row(render(make_home_agent()), "vehicle")
+    assert row == ["vehicle", "2001:db8:1::2", "-", "0", "bound", "30 s"]
+
+
+def test_what_was_dropped_or_refused_is_listed_and_the_links_traffic_is_not():
+    text = render(make_mobile_router())
+    assert find_row(text, "outer rejected") == ["outer rejected", "3"]
+    assert find_row(text, "authentication-failed") == ["authentication-failed: missing", "2"]
+    assert find_row(text, "not parsed") == ["not parsed: truncated", "5"]
+    assert "uplink-lte" not in text
+
+
+def test_large_counts_have_a_unit_that_fits():
+    link = make_mobile_router()["links"][0]
+    text = render(make_mobile_router(links=[{**link, "uplink": {"packets": 1, "bytes": 3.2e12}}]))
+    assert "3.2 TB" in text

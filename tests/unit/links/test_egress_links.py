@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv6Address, IPv6Network
+
+import pytest
+
+from mrouter.links.egress import (
+    EgressLink,
+    find_egress_links,
+    find_local_addresses,
+    find_up_interface,
+)
+from mrouter.links.snapshot import Address, Interface, MainRoute, Snapshot
+
+HOME_AGENT = IPv6Address("2001:db8:f0::2")
+HOME_NETWORKS = (IPv6Network("2001:db8:f1::100/128"), IPv6Network("2001:db8:a1::/64"))
+DEFAULT = IPv6Network("::/0")
+GATEWAY = IPv6Address("fe80::1")
+CARE_OF = IPv6Address("2001:db8:1::2")
+
+LTE = Interface(3, "wwan0", up=True, carrier=True, mtu=1430)
+ADDRESS = Address(3, CARE_OF, usable=True)
+ROUTE = MainRoute(3, DEFAULT, GATEWAY, 1024)
+
+
+def look(interfaces=(LTE,), addresses=(ADDRESS,), routes=(ROUTE,)):
+    snapshot = Snapshot({item.name: item for item in interfaces}, tuple(addresses), tuple(routes))
+    (link,) = find_egress_links([("lte", "wwan0")], snapshot, HOME_AGENT, HOME_NETWORKS)
+    return link
+
+
+def test_a_link_with_address_and_route_is_up():
+    assert look() == EgressLink("lte", "wwan0", True, "", (CARE_OF,), GATEWAY, 1430)
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({"interfaces": ()}, "no such interface"),
+        ({"interfaces": (replace(LTE, up=False),)}, "interface is down"),
+        ({"interfaces": (replace(LTE, carrier=False),)}, "no carrier"),
+        ({"addresses": ()}, "no global address"),
+        ({"addresses": (replace(ADDRESS, index=9),)}, "no global address"),
+        ({"addresses": (replace(ADDRESS, usable=False),)}, "address tentative or deprecated"),
+        ({"routes": ()}, "no route to the home agent"),
+        ({"routes": (replace(ROUTE, index=9),)}, "no route to the home agent"),
+        (
+            {"routes": (replace(ROUTE, destination=IPv6Network("2001:db8:1::/64")),)},
+            "no route to the home agent",
+        ),
+    ],
+)
+def test_a_link_that_is_not_up_says_why(parts, reason):
+    assert look(**parts) == EgressLink("lte", "wwan0", False, reason)
+
+
+def test_only_usable_addresses_are_care_of_addresses_in_the_kernels_order():
+    second, third = IPv6Address("2001:db8:1::9"), IPv6Address("2001:db8:1::3")
+    addresses = [
+        Address(3, second, usable=True),
+        Address(3, CARE_OF, usable=False),
+        Address(3, third, usable=True),
+    ]
+
+    assert look(addresses=addresses).addresses == (second, third)
+
+
+@pytest.mark.parametrize("address", ["2001:db8:f1::100", "2001:db8:a1::1"])
+def test_an_address_at_home_is_no_care_of_address(address):
+    home = Address(3, IPv6Address(address), usable=True)
+
+    assert look(addresses=[home, ADDRESS]).addresses == (CARE_OF,)
+    assert not look(addresses=[home]).up
+
+
+def test_of_two_routes_the_longer_then_the_cheaper_one_names_the_gateway():
+    other = IPv6Address("fe80::2")
+    longer = MainRoute(3, IPv6Network("2001:db8:f0::/48"), other, 4096)
+    cheaper = MainRoute(3, DEFAULT, other, 1)
+
+    assert look(routes=[ROUTE, longer]).gateway == other
+    assert look(routes=[ROUTE, cheaper]).gateway == other
+    assert look(routes=[longer, replace(cheaper, gateway=GATEWAY)]).gateway == other
+
+
+def test_a_home_agent_on_the_link_needs_no_gateway():
+    on_link = MainRoute(3, IPv6Network("2001:db8:f0::/64"), None, 256)
+
+    link = look(routes=[on_link, ROUTE])
+
+    assert link.up
+    assert link.gateway is None
+
+
+def test_links_are_told_apart_by_their_interface():
+    sat = Interface(4, "sat0", up=True, carrier=False, mtu=1500)
+    snapshot = Snapshot({"wwan0": LTE, "sat0": sat}, (ADDRESS,), (ROUTE,))
+
+    links = find_egress_links(
+        [("sat", "sat0"), ("lte", "wwan0")], snapshot, HOME_AGENT, HOME_NETWORKS
+    )
+
+    assert [(link.name, link.up) for link in links] == [("sat", False), ("lte", True)]
+
+
+def test_local_addresses_are_those_inside_the_home_networks_sorted_and_once():
+    inside = [IPv6Address("2001:db8:f1::100"), IPv6Address("2001:db8:a1::1")]
+    addresses = [
+        *(Address(1, address, usable=True) for address in (*inside, inside[0])),
+        ADDRESS,
+    ]
+    snapshot = Snapshot({}, tuple(addresses), ())
+
+    assert find_local_addresses(snapshot, HOME_NETWORKS) == tuple(sorted(inside))
+
+
+def test_the_first_interface_that_is_up_is_found():
+    down = Interface(5, "lan0", up=False, carrier=False, mtu=1500)
+    snapshot = Snapshot({"lan0": down, "wwan0": LTE}, (), ())
+
+    assert find_up_interface(snapshot, ["nowhere0", "lan0", "wwan0"]) == "wwan0"
+    assert find_up_interface(snapshot, ["nowhere0", "lan0"]) is None
