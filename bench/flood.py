@@ -23,7 +23,7 @@ from mrouter.signalling import SignallingSocket
 from mrouter.wire.messages import BindingAcknowledgement
 from mrouter.wire.packet import parse_packet
 
-WINDOW = 64
+WINDOW = 256
 _SILENCE = 3.0
 """Seconds without an answer after which the run has failed."""
 _STATUS_AT = 70

@@ -73,12 +73,13 @@ def build_mrouter(policies: int) -> Iterator[Topology]:
     """Let the real agents register all links and steer by ``policies`` policies and a default."""
     with Topology(shaped=False) as topology:
         files = write_configs(topology.run_directory)
-        files.policy.write_text(_format_policies(policies), encoding="utf-8")
+        files.policy.write_text(format_policies(policies), encoding="utf-8")
         Daemons(topology, files).start()
         yield topology
 
 
-def _format_policies(count: int) -> str:
+def format_policies(count: int) -> str:
+    """Write a policy file of ``count`` policies by protocol and port, then a default."""
     ports = [*range(_FIRST_OTHER_PORT, _FIRST_OTHER_PORT + count - 1), PORT]
     policies = [
         f"""\

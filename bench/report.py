@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+
+_NUMBER = re.compile(r"-|[\d,.]+( \([\d,.]+-[\d,.]+\))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ def format_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Write a Markdown table; what looks like a number is set to the right."""
     rows = list(rows)
     numeric = [
-        bool(rows) and all(row[column][:1].isdigit() or row[column] == "-" for row in rows)
+        bool(rows) and all(_NUMBER.fullmatch(row[column]) for row in rows)
         for column in range(len(headings))
     ]
     lines = [headings, ["---:" if right else "---" for right in numeric], *rows]

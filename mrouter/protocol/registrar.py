@@ -271,9 +271,7 @@ class HomeRegistrar:
         de-registered.
         """
         self._single = True
-        wanted = find_wanted(
-            self._addresses, self._settings.home_address, primary_only=self._single
-        )
+        wanted = find_wanted(self._addresses, self._settings.home_address, primary_only=True)
         kept = next((b for b in self._bindings if b.key in wanted and not b.is_ending), None)
         self._bindings = [] if kept is None else [kept]
         if kept is not None:

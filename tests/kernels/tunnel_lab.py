@@ -19,16 +19,18 @@ from mrouter.lab.configs import write_configs
 from mrouter.lab.daemons import build_command, count_usable
 from mrouter.lab.topology import Topology
 from mrouter.lab.traffic import call_command, read_events
-from mrouter.wire.checksum import upper_layer_checksum
+from mrouter.wire.checksum import compute_checksum
 
 MR, HA = "mr", "ha"
 IPV6, UDP, DESTINATION_OPTIONS = 41, 17, 60
+PAYLOAD = b"by hand!"
 #: An emulated machine is slow: generous, so that nothing depends on it.
 TIMEOUT = 90.0
 STREAM_START = 15.0
 CLONE_NEWNET = 0x40000000
 ETH_P_IPV6 = 0x86DD
 PACKET_OUTGOING = 4
+SO_RCVBUFFORCE = 33
 
 
 def wait_until(ask, what):
@@ -70,12 +72,11 @@ def header(source, destination, next_header, payload):
     return start + IPv6Address(source).packed + IPv6Address(destination).packed + payload
 
 
-def udp(source, destination, port=9, payload=b"by hand"):
-    length = 8 + len(payload)
-    blank = struct.pack("!HHHH", 40000, port, length, 0) + payload
-    checksum = upper_layer_checksum(IPv6Address(source), IPv6Address(destination), UDP, blank)
-    datagram = struct.pack("!HHHH", 40000, port, length, checksum) + payload
-    return header(source, destination, UDP, datagram)
+def udp(source, destination, port=9):
+    ends = IPv6Address(source).packed, IPv6Address(destination).packed
+    fields, payload = (40000, port, 8 + len(PAYLOAD)), PAYLOAD
+    checksum = compute_checksum(*ends, struct.pack("!HHHH", *fields, 0) + payload, UDP)
+    return header(source, destination, UDP, struct.pack("!HHHH", *fields, checksum) + payload)
 
 
 def tunnel(source, destination, inner):
@@ -128,8 +129,8 @@ class TunnelLab:
         except control.ControlError:
             return None
 
-    def counter(self, node, name):
-        return self.status(node)["dataplane"]["counters"][name]["packets"]
+    def counter(self, node, name, unit="packets"):
+        return self.status(node)["dataplane"]["counters"][name][unit]
 
     def care_of_addresses(self):
         """Return those that the home agent has registered."""
@@ -165,7 +166,9 @@ class TunnelLab:
                 equal_payloads=equal_payloads,
             )
             programs[node] = self.topology.run_in(node, command, label=f"call-{node}")
-        return {node: self.await_summary(program, f"call-{node}") for node, program in programs.items()}
+        return {
+            node: self.await_summary(program, f"call-{node}") for node, program in programs.items()
+        }
 
     def await_summary(self, program, label):
         assert program.wait(timeout=TIMEOUT) == 0, self.topology.log_path(label).read_text()
@@ -207,7 +210,7 @@ class Watch:
 
     def __init__(self, endpoint):
         self._socket = endpoint
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUFFORCE, 16 << 20)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
         self.packets = []
 
     def __enter__(self):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from state_world import (
     HOME_ADDRESS,
     HOME_AGENT,
@@ -29,11 +29,13 @@ def routes_of(state, table):
     return {route.destination: route for route in state.routes if route.table == table}
 
 
+@settings(max_examples=40)
 @given(home_agents())
 def test_every_state_keeps_to_its_numbers_and_names(view):
     check_state(build_home_agent(view))
 
 
+@settings(max_examples=40)
 @given(home_agents())
 def test_every_served_network_has_a_primary_tunnel_or_is_unreachable(view):
     primary = routes_of(build_home_agent(view), marks.PRIMARY_TABLE)
@@ -46,6 +48,7 @@ def test_every_served_network_has_a_primary_tunnel_or_is_unreachable(view):
         assert (route.tunnel is not None) == (network in registered)
 
 
+@settings(max_examples=40)
 @given(home_agents())
 def test_a_copy_whose_slot_has_gone_falls_into_a_black_hole(view):
     strict = routes_of(build_home_agent(view), marks.STRICT_TABLE)
@@ -54,6 +57,7 @@ def test_a_copy_whose_slot_has_gone_falls_into_a_black_hole(view):
     assert {route.kind for route in strict.values()} == {RouteKind.BLACKHOLE}
 
 
+@settings(max_examples=40)
 @given(home_agents())
 def test_each_slots_table_leads_to_each_routers_own_care_of_address(view):
     view = replace(view, encapsulation=Encapsulation.SEG6)
@@ -65,6 +69,7 @@ def test_each_slots_table_leads_to_each_routers_own_care_of_address(view):
             assert routes[network].tunnel.segment == binding.care_of_address
 
 
+@settings(max_examples=40)
 @given(home_agents())
 def test_the_primary_binding_is_the_one_with_the_lowest_priority_value(view):
     view = replace(view, encapsulation=Encapsulation.SEG6)

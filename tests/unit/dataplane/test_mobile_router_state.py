@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from state_world import (
     HOME_AGENT,
@@ -28,11 +28,13 @@ from mrouter.dataplane.state import Encapsulation, Rule
 NO_LEAK = Rule(marks.STRICT_TABLE, marks.ENCAP, marks.ENCAP, unreachable=True)
 
 
+@settings(max_examples=40)
 @given(mobile_routers())
 def test_every_state_keeps_to_its_numbers_and_names(view):
     check_state(build_mobile_router(view))
 
 
+@settings(max_examples=40)
 @given(mobile_routers())
 def test_what_is_to_be_encapsulated_and_has_no_tunnel_is_unreachable(view):
     rules = build_mobile_router(view).rules
@@ -42,6 +44,7 @@ def test_what_is_to_be_encapsulated_and_has_no_tunnel_is_unreachable(view):
     assert all(rule.table < NO_LEAK.table for rule in tunnels)
 
 
+@settings(max_examples=40)
 @given(mobile_routers(usable=st.just(False)))
 def test_without_a_usable_path_every_action_drops_and_no_tunnel_stands(view):
     state = build_mobile_router(view)
@@ -52,6 +55,7 @@ def test_without_a_usable_path_every_action_drops_and_no_tunnel_stands(view):
     assert {route.table for route in state.routes} <= {marks.DECAP_TABLE}
 
 
+@settings(max_examples=40)
 @given(mobile_routers())
 def test_a_path_that_is_not_usable_still_accepts_what_the_home_agent_sends(view):
     accepted = find_set(build_mobile_router(view), "decap")
@@ -59,6 +63,7 @@ def test_a_path_that_is_not_usable_still_accepts_what_the_home_agent_sends(view)
     assert set(accepted) == {str(path.care_of_address) for path in view.paths}
 
 
+@settings(max_examples=40)
 @given(mobile_routers())
 def test_each_usable_path_has_a_table_of_its_own(view):
     state = build_mobile_router(view)

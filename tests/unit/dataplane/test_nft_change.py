@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nft_model import NftModel, RefusedError, model_of
 
@@ -66,6 +66,7 @@ def load(table):
     return model
 
 
+@settings(max_examples=25)
 @given(tables())
 def test_a_table_from_nothing_is_what_it_says(table):
     assert load(table) == model_of(table)
@@ -80,6 +81,7 @@ def test_a_change_ends_at_the_new_table(old, new):
     assert model == model_of(new)
 
 
+@settings(max_examples=25)
 @given(tables(), tables())
 def test_a_replacement_ends_at_the_new_table_whatever_stood_there(old, new):
     model = load(old)
@@ -89,11 +91,13 @@ def test_a_replacement_ends_at_the_new_table_whatever_stood_there(old, new):
     assert model == model_of(new)
 
 
+@settings(max_examples=25)
 @given(tables())
 def test_no_change_is_no_command(table):
     assert render_change(table, table) == ""
 
 
+@settings(max_examples=25)
 @given(tables())
 def test_a_removal_leaves_nothing(table):
     model = load(table)
@@ -103,6 +107,7 @@ def test_a_removal_leaves_nothing(table):
     assert model == NftModel()
 
 
+@settings(max_examples=25)
 @given(tables(), st.data())
 def test_a_change_of_rules_touches_no_other_chain(table, data):
     index = data.draw(st.integers(0, len(table.chains) - 1))
