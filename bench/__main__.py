@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except MrouterError as error:
             print(f"bench: {name}: {error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("bench: interrupted; everything it made is removed", file=sys.stderr)
+            return 130
         print(f"{name}: measured in {time.monotonic() - started_at:.0f} s", flush=True)
     report = format_report(sections, quick=options.quick)
     if options.only:

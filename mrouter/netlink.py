@@ -42,6 +42,36 @@ class NetlinkFailure(OSError):  # noqa: N818 - an answer, returned rather than r
         super().__init__(code, message or os.strerror(code))
 
 
+class RawMessage:
+    """A message whose body is encoded already; to ``RouteSocket`` it looks like pyroute2's."""
+
+    def __init__(self, kind: int, flags: int, body: bytes) -> None:
+        """Keep type, flags and body."""
+        self._header = {"type": kind, "flags": flags, "sequence_number": 0}
+        self._body = body
+        self.data = b""
+
+    def __getitem__(self, key: str) -> dict[str, int]:
+        """Return the header, by the name that pyroute2 gives it."""
+        if key != "header":
+            raise KeyError(key)
+        return self._header
+
+    def encode(self) -> None:
+        """Put header and body together in ``data``."""
+        header = self._header
+        self.data = (
+            _HEADER.pack(
+                _HEADER.size + len(self._body),
+                header["type"],
+                header["flags"],
+                header["sequence_number"],
+                0,
+            )
+            + self._body
+        )
+
+
 class RouteSocket:
     """A socket to the kernel's routing; one request at a time."""
 

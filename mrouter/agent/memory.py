@@ -174,6 +174,7 @@ def _encode_saved(saved: SavedBinding) -> dict[str, Any]:
         "lifetime": entry.lifetime,
         "expires_at": entry.expires_at,
         "mobile_router": entry.mobile_router,
+        "link_local": entry.link_local,
         "destination": _encode_address(saved.destination),
         "spi": saved.spi,
         "timestamp": saved.timestamp,
@@ -194,6 +195,7 @@ def _decode_saved(row: dict[str, Any]) -> SavedBinding:
         lifetime=row["lifetime"],
         expires_at=float(row["expires_at"]),
         mobile_router=row["mobile_router"],
+        link_local=row.get("link_local", False),
     )
     destination = _decode_address(row["destination"])
     return SavedBinding(entry, destination, row["spi"], row["timestamp"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from mrouter.dataplane.state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mrouter.dataplane.marks import FlowDirection
     from mrouter.protocol.bindings import CacheEntry
@@ -48,59 +49,130 @@ class HomeAgentView:
 
 def build_home_agent(view: HomeAgentView) -> DataplaneState:
     """Build the whole kernel state that ``view`` asks for; pure."""
-    routes, rules = _build_routing(view)
+    bindings = _find_bindings(view)
+    routes, rules = _build_routing(view, bindings)
     return DataplaneState(
-        table=_build_table(view),
+        table=_build_table(view, bindings),
         routes=routes,
         rules=rules,
         tunnel_device=view.encapsulation is Encapsulation.IP6TNL,
     )
 
 
-def _networks(binding: CacheEntry) -> tuple[IPv6Network, ...]:
-    return (IPv6Network(binding.home_address), *binding.prefixes)
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """What one binding adds to the whole state; ``sources`` are (length, key, verdict)."""
+
+    slot: int
+    networks: tuple[IPv6Network, ...]
+    routes: tuple[Route, ...]
+    primary_routes: tuple[Route, ...]
+    sources: tuple[tuple[int, str, str], ...]
+    care_of_address: str
 
 
-def _choose_primary(bindings: Iterable[CacheEntry]) -> dict[IPv6Address, CacheEntry]:
-    """Return each home address's binding with the best priority: lower is better (draft §3)."""
-    primary: dict[IPv6Address, CacheEntry] = {}
-    for binding in bindings:
-        best = primary.get(binding.home_address)
-        if best is None or (binding.ifpri, binding.slot) < (best.ifpri, best.slot):
-            primary[binding.home_address] = binding
-    return primary
+@dataclass(frozen=True, slots=True)
+class _Bindings:
+    """All bindings' pieces, and those of the primary care-of addresses alone."""
+
+    all: tuple[_Pieces, ...]
+    primary: tuple[_Pieces, ...]
+
+    @property
+    def slots(self) -> list[int]:
+        """The slots in use."""
+        return sorted({pieces.slot for pieces in self.all})
 
 
-def _build_routing(view: HomeAgentView) -> tuple[frozenset[Route], frozenset[Rule]]:
-    def tunnel(table: int, network: IPv6Network, binding: CacheEntry) -> Route:
-        if view.encapsulation is Encapsulation.SEG6:
-            seg6 = Seg6Encapsulation(binding.care_of_address)
-            return Route(table, network, view.device, tunnel=seg6)
-        ip6 = Ip6Encapsulation(view.address, binding.care_of_address)
-        return Route(table, network, fragments.TUNNEL_DEVICE, tunnel=ip6)
-
-    routes = set(fragments.decapsulation_routes(view.encapsulation, view.device))
-    primary = {
-        network: binding
-        for binding in _choose_primary(view.bindings).values()
-        for network in _networks(binding)
-    }
+def _find_bindings(view: HomeAgentView) -> _Bindings:
+    """Find every binding's pieces; primary is the best priority, lower is better (draft §3)."""
+    everything: list[_Pieces] = []
+    best: dict[IPv6Address, tuple[int, int]] = {}
+    primary: dict[IPv6Address, _Pieces] = {}
     for binding in view.bindings:
-        table = marks.slot_table(binding.slot)
-        routes.update(tunnel(table, network, binding) for network in _networks(binding))
-    routes.update(
-        tunnel(marks.PRIMARY_TABLE, network, binding) for network, binding in primary.items()
+        pieces = _make_pieces(
+            view.encapsulation,
+            view.address,
+            view.device,
+            binding.home_address,
+            binding.prefixes,
+            binding.care_of_address,
+            binding.slot,
+        )
+        everything.append(pieces)
+        rank = (binding.ifpri, binding.slot)
+        known = best.get(binding.home_address)
+        if known is None or rank < known:
+            best[binding.home_address] = rank
+            primary[binding.home_address] = pieces
+    return _Bindings(tuple(everything), tuple(primary.values()))
+
+
+@lru_cache(maxsize=1 << 16)
+def _make_pieces(
+    encapsulation: Encapsulation,
+    address: IPv6Address,
+    device: str,
+    home_address: IPv6Address,
+    prefixes: tuple[IPv6Network, ...],
+    care_of_address: IPv6Address,
+    slot: int,
+) -> _Pieces:
+    """Make a binding's pieces once: the whole state is built anew at each change of any."""
+    networks = (IPv6Network(home_address), *prefixes)
+    tunnel: Seg6Encapsulation | Ip6Encapsulation
+    if encapsulation is Encapsulation.SEG6:
+        tunnel = Seg6Encapsulation(care_of_address)
+    else:
+        tunnel = Ip6Encapsulation(address, care_of_address)
+        device = fragments.TUNNEL_DEVICE
+    routes, primary_routes = (
+        tuple(Route(table, network, device, tunnel=tunnel) for network in networks)
+        for table in (marks.slot_table(slot), marks.PRIMARY_TABLE)
     )
+    sources = tuple(
+        (length, f"{care_of_address} . {prefix:#x}", f"goto from_{slot}")
+        for network in networks
+        for length, prefix in _split_octets(network)
+    )
+    return _Pieces(slot, networks, routes, primary_routes, sources, str(care_of_address))
+
+
+def _split_octets(network: IPv6Network) -> Iterator[tuple[int, int]]:
+    """Yield (length, prefix as a number) of the prefixes in whole octets that make ``network``."""
+    length = (network.prefixlen + 7) // 8 * 8
+    first = int(network.network_address) >> (128 - length)
+    for prefix in range(first, first + (1 << (length - network.prefixlen))):
+        yield length, prefix
+
+
+@lru_cache(maxsize=4)
+def _find_refusing_routes(
+    served: tuple[IPv6Network, ...],
+) -> tuple[dict[IPv6Network, Route], frozenset[Route]]:
+    """Return what takes the place of a missing primary binding, and what ends strict copies."""
+    unreachable = {
+        network: Route(marks.PRIMARY_TABLE, network, kind=RouteKind.UNREACHABLE)
+        for network in served
+    }
+    strict = (Route(marks.STRICT_TABLE, network, kind=RouteKind.BLACKHOLE) for network in served)
+    return unreachable, frozenset(strict)
+
+
+def _build_routing(
+    view: HomeAgentView, bindings: _Bindings
+) -> tuple[frozenset[Route], frozenset[Rule]]:
+    routes = set(fragments.decapsulation_routes(view.encapsulation, view.device))
+    primary: set[IPv6Network] = set()
+    for pieces in bindings.primary:
+        routes.update(pieces.primary_routes)
+        primary.update(pieces.networks)
+    for pieces in bindings.all:
+        routes.update(pieces.routes)
     # never leak: what is for a mobile router that is away and unreachable goes nowhere
-    routes.update(
-        Route(marks.PRIMARY_TABLE, network, kind=RouteKind.UNREACHABLE)
-        for network in view.served
-        if network not in primary
-    )
-    routes.update(
-        Route(marks.STRICT_TABLE, network, kind=RouteKind.BLACKHOLE)
-        for network in {*view.served, *primary}
-    )
+    unreachable, strict = _find_refusing_routes(view.served)
+    routes.update(route for network, route in unreachable.items() if network not in primary)
+    routes.update(strict)
     rules = {
         *fragments.decapsulation_rule_set(view.encapsulation),
         Rule(marks.STRICT_TABLE, marks.STRICT, marks.STRICT),
@@ -108,27 +180,27 @@ def _build_routing(view: HomeAgentView) -> tuple[frozenset[Route], frozenset[Rul
         # what the home agent itself sends is looked up once before the output hook can mark it
         Rule(marks.PRIMARY_TABLE, input_interface="lo"),
     }
-    for slot in _slots(view):
+    for slot in bindings.slots:
         bits = marks.ENCAP | marks.mark_slot(slot)
         rules.add(Rule(marks.slot_table(slot), bits, marks.ENCAP | marks.SLOT_MASK))
     return frozenset(routes), frozenset(rules)
 
 
-def _slots(view: HomeAgentView) -> list[int]:
-    return sorted({binding.slot for binding in view.bindings})
+@lru_cache(maxsize=4)
+def _mobile_set(served: tuple[IPv6Network, ...]) -> NftSet:
+    return fragments.network_set("mobile", served)
 
 
-def _build_table(view: HomeAgentView) -> NftTable:
-    slots = _slots(view)
-    mobile = {*view.served, *(n for binding in view.bindings for n in _networks(binding))}
-    sources = _source_maps(view.bindings)
+def _build_table(view: HomeAgentView, bindings: _Bindings) -> NftTable:
+    slots = bindings.slots
+    sources = _source_maps(bindings.all)
     sets = (
-        fragments.network_set("mobile", mobile),
+        _mobile_set(view.served),
         NftSet(
             "care_of",
             "type ipv6_addr;",
             "set",
-            {str(binding.care_of_address): "" for binding in view.bindings},
+            {pieces.care_of_address: "" for pieces in bindings.all},
         ),
         *sources,
         *fragments.duplicate_sets(slots),
@@ -157,7 +229,7 @@ def _build_table(view: HomeAgentView) -> NftTable:
     return NftTable(counters, sets, chains)
 
 
-def _source_maps(bindings: Iterable[CacheEntry]) -> tuple[NftSet, ...]:
+def _source_maps(bindings: Iterable[_Pieces]) -> tuple[NftSet, ...]:
     """Map (care-of address, inner source prefix) to the binding's slot, a map a prefix length.
 
     The inner source is read at its place behind the outer header, in whole octets as nft can: a
@@ -165,13 +237,9 @@ def _source_maps(bindings: Iterable[CacheEntry]) -> tuple[NftSet, ...]:
     §10.4.5: the home agent must see that the inner source is one that this mobile router may use.
     """
     maps: dict[int, dict[str, str]] = {}
-    for binding in bindings:
-        for network in _networks(binding):
-            length = (network.prefixlen + 7) // 8 * 8
-            first = int(network.network_address) >> (128 - length)
-            for prefix in range(first, first + (1 << (length - network.prefixlen))):
-                key = f"{binding.care_of_address} . {prefix:#x}"
-                maps.setdefault(length, {})[key] = f"goto from_{binding.slot}"
+    for pieces in bindings:
+        for length, key, verdict in pieces.sources:
+            maps.setdefault(length, {})[key] = verdict
     return tuple(
         NftSet(
             f"sources_{length}",

@@ -112,10 +112,13 @@ class LinuxDataplane:
         self._transact(
             "delete rule", [make_rule(rule, add=False) for rule in old_rules - state.rules]
         )
-        kept = {(route.table, route.destination) for route in state.routes}
-        self._delete_routes(
-            {route for route in old_routes if (route.table, route.destination) not in kept}
-        )
+        stale = old_routes - state.routes
+        if stale:
+            # what was added anew has taken its predecessor's place already
+            kept = {(route.table, route.destination) for route in fresh}
+            self._delete_routes(
+                {route for route in stale if (route.table, route.destination) not in kept}
+            )
         self._routes, self._rules = state.routes, state.rules
         if not self._prepared:
             # only now that nothing can leak

@@ -119,6 +119,8 @@ def render_change(old: NftTable, new: NftTable) -> str:
 def _render_element_changes(
     name: str, before: Mapping[str, str], after: Mapping[str, str]
 ) -> list[str]:
+    if before == after:
+        return []
     stale = {key: "" for key, value in before.items() if after.get(key) != value}
     fresh = {key: value for key, value in after.items() if before.get(key) != value}
     return [*_change_elements("delete", name, stale), *_change_elements("add", name, fresh)]

@@ -158,4 +158,5 @@ def _differs(old: CacheEntry, new: CacheEntry) -> bool:
         or old.slot != new.slot
         or old.prefixes != new.prefixes
         or old.mobile_router != new.mobile_router
+        or old.link_local != new.link_local
     )

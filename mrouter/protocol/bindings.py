@@ -64,7 +64,8 @@ class CacheEntry:
 
     ``ifid`` is None for a plain RFC 6275 or RFC 3963 binding, which is then the only one of its
     home address. ``slot`` is unique among the bindings of one home address. ``expires_at`` is
-    monotonic seconds, ``lifetime`` the granted seconds.
+    monotonic seconds, ``lifetime`` the granted seconds. ``link_local`` is the L flag: the home
+    agent defends the link-local address with the same interface identifier, too.
     """
 
     home_address: IPv6Address
@@ -77,6 +78,7 @@ class CacheEntry:
     lifetime: int
     expires_at: float
     mobile_router: bool
+    link_local: bool = False
 
 
 def find_free_slot(taken: Iterable[int]) -> int | None:

@@ -77,6 +77,14 @@ class ForwardingFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class DuplicateChecked:
+    """The end of what ``CheckDuplicate`` asked for; ``duplicate``: a node has such an address."""
+
+    home_address: IPv6Address
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CorrespondentsChanged:
     """All nodes that the mobile node should optimize routes with; replaces the last."""
 
@@ -117,6 +125,7 @@ Event = (
     | TimerFired
     | StopRequested
     | ForwardingFailed
+    | DuplicateChecked
     | CorrespondentsChanged
     | CareOfAddressFailed
     | BindingsUsed
@@ -151,6 +160,28 @@ class BindingsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckDuplicate:
+    """Perform duplicate address detection for ``addresses`` on the home link (RFC 4862 §5.4).
+
+    ``DuplicateChecked`` for ``home_address`` tells how it ended; the answer to the Binding Update
+    waits for it (RFC 6275 §10.3.1).
+    """
+
+    home_address: IPv6Address
+    addresses: tuple[IPv6Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AdvertiseNeighbour:
+    """Say to all nodes on the home link that ``addresses`` are reached at the home agent now.
+
+    Once the data plane stands (RFC 6275 §10.4.1).
+    """
+
+    addresses: tuple[IPv6Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Counted:
     """Something worth a metric happened; ``reason`` comes from a fixed, small set."""
 
@@ -166,4 +197,4 @@ class Noted:
     fields: tuple[tuple[str, str], ...] = field(default=())
 
 
-Effect = SendPacket | BindingsChanged | Counted | Noted
+Effect = SendPacket | BindingsChanged | CheckDuplicate | AdvertiseNeighbour | Counted | Noted

@@ -14,13 +14,17 @@ from mrouter.protocol.answers import (
 from mrouter.protocol.binding_cache import BindingCache
 from mrouter.protocol.bindings import CacheEntry, find_free_slot
 from mrouter.protocol.events import (
+    AdvertiseNeighbour,
     BindingsChanged,
+    CheckDuplicate,
     Counted,
+    DuplicateChecked,
     ForwardingFailed,
     Noted,
     PacketReceived,
     SendPacket,
 )
+from mrouter.protocol.home_defence import HeldRequests, find_undefended
 from mrouter.protocol.home_memory import HomeAgentMemory, SavedBinding
 from mrouter.protocol.home_registration import (
     Discard,
@@ -28,6 +32,7 @@ from mrouter.protocol.home_registration import (
     Request,
     check_care_of_address,
     check_sequence,
+    check_type,
     find_prefixes,
     read_request,
 )
@@ -67,6 +72,7 @@ class HomeAgent:
         self._table = PrefixTable(settings.served)
         self._cache = BindingCache()
         self._replay = ReplayGuard(started.unix, settings.timestamp_window)
+        self._held = HeldRequests()
         self._next_error_at = started.monotonic
 
     @property
@@ -119,6 +125,8 @@ class HomeAgent:
             effects += self._receive(event.packet, now)
         elif isinstance(event, ForwardingFailed):
             effects += self._give_up_forwarding(event)
+        elif isinstance(event, DuplicateChecked):
+            effects += self._finish_check(event, now)
         return effects
 
     # --- deadlines ------------------------------------------------------------------------
@@ -175,7 +183,8 @@ class HomeAgent:
             # "If it does not contains a CoAINFO sub-option, the CN MUST silently drop the BU"
             # (the draft §8.3).
             raise Discard("signalling-dropped", "coainfo-missing")
-        if not update.home_registration:
+        bindings = self._cache.list_of(request.home_address)
+        if not update.home_registration and not bindings:
             # Without a return routability key no correspondent registration can be valid.
             raise Discard("signalling-dropped", "not-home-registration")
         router = self._table.get(request.home_address)
@@ -189,6 +198,9 @@ class HomeAgent:
             self._authenticate(request, router)
             self._check_replay(request, now)
         check_sequence(request, self._cache.get(request.home_address, request.ifid))
+        if update.lifetime or not update.home_registration:
+            mobile_router = update.mobile_router and self._settings.nemo
+            check_type(request, bindings, mobile_router=mobile_router)
         return router
 
     def _authenticate(self, request: Request, router: ServedMobileRouter) -> None:
@@ -218,7 +230,27 @@ class HomeAgent:
 
     # --- registrations --------------------------------------------------------------------
 
-    def _register(self, request: Request, router: ServedMobileRouter, now: Instant) -> list[Effect]:
+    def _finish_check(self, event: DuplicateChecked, now: Instant) -> list[Effect]:
+        """Answer what waited for duplicate address detection (RFC 6275 §10.3.1)."""
+        effects: list[Effect] = []
+        for request in self._held.take(event.home_address):
+            router = self._table.get(event.home_address)
+            try:
+                if event.duplicate or router is None:
+                    raise Refuse(BindingStatus.DUPLICATE_ADDRESS_DETECTION_FAILED)
+                effects += self._register(request, router, now, checked=True)
+            except Refuse as refusal:
+                effects += self._refuse(request, refusal)
+        return effects
+
+    def _register(
+        self,
+        request: Request,
+        router: ServedMobileRouter,
+        now: Instant,
+        *,
+        checked: bool = False,
+    ) -> list[Effect]:
         update, home = request.update, request.home_address
         known = self._cache.get(home, request.ifid)
         if known is None or known.care_of_address != request.care_of_address:
@@ -228,6 +260,12 @@ class HomeAgent:
         lifetime = min(update.lifetime, self._settings.max_lifetime) // 4 * 4
         if lifetime < self._settings.min_lifetime:
             raise Refuse(BindingStatus.ADMINISTRATIVELY_PROHIBITED)
+        undefended = self._find_undefended(request)
+        if undefended and not checked:
+            # "the home agent MUST perform Duplicate Address Detection ... before returning the
+            # Binding Acknowledgement" (RFC 6275 §10.3.1).
+            fresh = self._held.hold(request)
+            return [CheckDuplicate(home, undefended)] if fresh else []
         replaced = self._find_replaced(request, known)
         slot = known.slot if known else self._find_slot(request, replaced)
         for entry in replaced:
@@ -243,17 +281,25 @@ class HomeAgent:
             lifetime=lifetime,
             expires_at=now.monotonic + lifetime,
             mobile_router=mobile_router,
+            link_local=update.link_local_compatible,
         )
         changed = self._cache.put(entry, request.reply_path)
         acknowledgement = self._accept(request, lifetime)
         if changed or replaced:
             # Forwarding stands before it is acknowledged.
-            return [BindingsChanged(), acknowledgement, _note("binding-registered", entry)]
+            effects = [BindingsChanged(), acknowledgement, _note("binding-registered", entry)]
+            return [*effects, AdvertiseNeighbour(undefended)] if undefended else effects
         return [acknowledgement]
+
+    def _find_undefended(self, request: Request) -> tuple[IPv6Address, ...]:
+        if self._settings.home_link is None:
+            return ()
+        return find_undefended(request, self._cache.list_of(request.home_address))
 
     def _deregister(self, request: Request) -> list[Effect]:
         """End one binding if CoAINFO names it, else all of the home address (the draft §7.7)."""
         home = request.home_address
+        self._held.drop(request)
         known = self._cache.get(home, request.ifid)
         ended = self._cache.list_of(home) if request.information is None else []
         if known is not None and not ended:

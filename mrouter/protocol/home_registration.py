@@ -17,6 +17,7 @@ from mrouter.wire.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from ipaddress import IPv6Address, IPv6Network
 
     from mrouter.protocol.bindings import CacheEntry
@@ -96,11 +97,25 @@ def check_sequence(request: Request, known: CacheEntry | None) -> None:
 
     RFC 6275 §9.5.1; the answer to one that is not tells the last.
     """
-    if known is None:
-        return
-    ahead = (request.update.sequence - known.sequence) % (2 * _HALF_SEQUENCE)
-    if ahead == 0 or ahead >= _HALF_SEQUENCE:
+    if known is not None and not is_later(request.update.sequence, than=known.sequence):
         raise Refuse(BindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW, sequence=known.sequence)
+
+
+def is_later(sequence: int, *, than: int) -> bool:
+    """Tell whether a sequence number is greater than another one modulo 2^16."""
+    return 0 < (sequence - than) % (2 * _HALF_SEQUENCE) < _HALF_SEQUENCE
+
+
+def check_type(request: Request, bindings: Iterable[CacheEntry], *, mobile_router: bool) -> None:
+    """Refuse to make another kind of binding out of one that stands, with 139.
+
+    RFC 6275 §9.5.1 for the H bit: our bindings are home registrations. The same for the R flag
+    (RFC 3963 §6.2): a mobile router that wants to be a mobile node de-registers first.
+    ``mobile_router`` is what this Binding Update asks for and may have.
+    """
+    for entry in bindings:
+        if not request.update.home_registration or entry.mobile_router != mobile_router:
+            raise Refuse(BindingStatus.REGISTRATION_TYPE_CHANGE_DISALLOWED)
 
 
 def check_care_of_address(request: Request, router: ServedMobileRouter, own: IPv6Address) -> None:

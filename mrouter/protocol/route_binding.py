@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mrouter.protocol.events import SendPacket
 from mrouter.protocol.keygen_tokens import BindingAuthorization, compute_binding_key
 from mrouter.protocol.routability import RoutabilityTest
-from mrouter.protocol.update_list import Binding, choose_identity
+from mrouter.protocol.update_list import INITIAL_BINDACK_TIMEOUT, Binding, choose_identity
 from mrouter.wire.messages import BindingUpdate, CareOfTestInit, HomeTestInit, Packet
 from mrouter.wire.options import (
     AlternateCareOfAddress,
@@ -43,6 +43,12 @@ class RouteBinding(Binding):
     def information(self) -> CareOfAddressInformation | None:
         """What its messages name it by; None for a plain one, which has no name."""
         return None if self.plain else CareOfAddressInformation(self.ifid, self.egress.ifpri)
+
+    def begin_update(self, now: float) -> None:
+        """Restart the repetitions; only a home registration waits longer at first (§11.8)."""
+        self.interval = INITIAL_BINDACK_TIMEOUT
+        self.corrections = 0
+        self.due_at = now
 
     def end(self, now: float) -> None:
         """Begin to de-register."""

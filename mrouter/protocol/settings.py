@@ -79,7 +79,8 @@ class HomeAgentSettings:
     """Whom a home agent serves, and within which bounds (RFC 6275 §10, RFC 3963 §6).
 
     ``home_prefixes`` are the home links. Times in seconds. ``timestamp_window`` is how far a
-    replay protection timestamp may be from our clock (RFC 4285 §6).
+    replay protection timestamp may be from our clock (RFC 4285 §6). ``home_link`` is the
+    interface of the home link, where home addresses are defended; None where it is virtual.
     """
 
     address: IPv6Address
@@ -89,6 +90,7 @@ class HomeAgentSettings:
     min_lifetime: int = 4
     timestamp_window: float = 7.0
     nemo: bool = True
+    home_link: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

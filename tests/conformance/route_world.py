@@ -241,8 +241,9 @@ class RouteWorld:
         elif packet.destination == CORRESPONDENT:
             self.tell_node(PacketReceived(packet))
         elif packet.destination == HOME:
-            if self.at_home or self.agent.entries:
-                self.tell_router(PacketReceived(packet, via_home_agent=not self.at_home))
+            tunnelled = bool(self.agent.entries)
+            if tunnelled or self.at_home:
+                self.tell_router(PacketReceived(packet, via_home_agent=tunnelled))
         elif packet.destination in {address.address for address in self.addresses} - self.silent:
             self.tell_router(PacketReceived(packet))
 

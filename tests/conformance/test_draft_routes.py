@@ -45,6 +45,13 @@ def information_of(packet):
 
 def connected(*addresses, **how):
     """Return a world whose mobile router is registered everywhere."""
+    world = connecting(*addresses, **how)
+    world.sent = []
+    return world
+
+
+def connecting(*addresses, **how):
+    """Return the same, with what was sent for it."""
     world = RouteWorld(**how)
     world.connect(*addresses)
     world.settle(2)
@@ -56,12 +63,11 @@ def states(world):
 
 
 def updates_until_settled(world, seconds=2):
-    world.messages_to_node()
     world.settle(seconds)
     return world.messages_to_node(BindingUpdate)
 
 
-def tested_router(*addresses, **changes):
+def router_after_tests(*addresses, **changes):
     """Return a router whose first Binding Update to the correspondent node is sent, and that."""
     world = RouteWorld(make_router(correspondents=(CORRESPONDENT,), **changes))
     world.connect(*addresses)
@@ -87,7 +93,7 @@ def hand(router, packet, seconds=0.1, **how):
 
 
 def test_7_3_primary_goes_first_and_the_others_after_its_acknowledgement():
-    world = connected(LTE, WIFI, SAT)
+    world = connecting(LTE, WIFI, SAT)
     kinds = [(type(p.message).__name__, p.source) for p in world.messages_to_node()]
     assert kinds == [
         ("HomeTestInit", HOME),
@@ -101,7 +107,7 @@ def test_7_3_primary_goes_first_and_the_others_after_its_acknowledgement():
 
 
 def test_7_3_others_wait_while_the_primary_is_not_acknowledged():
-    router, _ = tested_router(LTE, WIFI)
+    router, _ = router_after_tests(LTE, WIFI)
     for second in range(1, 100):
         effects = router.handle(EgressChanged((LTE, WIFI)), at(second))
         assert sends(effects, CareOfTestInit) == [] or all(
@@ -110,7 +116,7 @@ def test_7_3_others_wait_while_the_primary_is_not_acknowledged():
 
 
 def test_7_3_others_begin_when_the_primary_is_acknowledged():
-    router, update = tested_router(LTE, WIFI)
+    router, update = router_after_tests(LTE, WIFI)
     effects = hand(router, make_route_answer(update))
     init = only_send(effects, CareOfTestInit)
     assert (init.packet.source, init.link) == (WIFI.address, "wifi")
@@ -142,7 +148,7 @@ def test_7_3_nothing_is_sent_to_the_correspondent_before_the_home_registration()
 
 
 def test_5_3_2_update_has_m_flag_coainfo_nonces_and_authorization():
-    _, update = tested_router(LTE)
+    _, update = router_after_tests(LTE)
     message = update.packet.message
     assert (message.multiple, message.acknowledge, message.home_registration) == (
         True,
@@ -159,7 +165,7 @@ def test_5_3_2_update_has_m_flag_coainfo_nonces_and_authorization():
 
 
 def test_5_2_coainfo_of_test_and_update_is_the_lists():
-    world = connected(LTE, WIFI)
+    world = connecting(LTE, WIFI)
     listed = {
         CareOfAddressInformation(r.binding.ifid, r.binding.ifpri) for r in world.router.routes
     }
@@ -227,7 +233,7 @@ def test_5_2_ifids_are_renewed_and_the_routes_stay():
 
 
 def test_7_4_status_1_with_coainfo_registers_that_care_of_address():
-    router, update = tested_router(LTE)
+    router, update = router_after_tests(LTE)
     effects = hand(router, make_route_answer(update))
     assert is_changed(effects)
     assert "route-registered" in notes(effects)
@@ -236,7 +242,7 @@ def test_7_4_status_1_with_coainfo_registers_that_care_of_address():
 
 @pytest.mark.parametrize("how", [{"information": None, "status": 0}, {"status": 0}])
 def test_7_4_answer_without_coainfo_or_of_status_0_ends_multiple_registration(how):
-    router, update = tested_router(LTE, WIFI)
+    router, update = router_after_tests(LTE, WIFI)
     effects = hand(router, make_route_answer(update, **how))
     assert "multiple-registration-not-supported" in notes(effects)
     binding = only(router.routes).binding
@@ -277,7 +283,7 @@ def test_7_4_several_addresses_are_tried_again_once_all_links_were_gone():
 
 
 def test_7_4_refused_address_is_left_alone_and_tried_later():
-    router, update = tested_router(LTE, WIFI)
+    router, update = router_after_tests(LTE, WIFI)
     effects = hand(router, make_route_answer(update, 129, lifetime=0))
     assert counts(effects) == [("registration-refused", "administratively-prohibited")]
     assert sends(effects) == []
@@ -358,7 +364,7 @@ def error(status, information=None, destination=LTE.address):
 
 @pytest.mark.parametrize("status", [1, 2])
 def test_7_6_unrecognized_message_leads_to_the_primary_only(status):
-    router, _ = tested_router(LTE, WIFI)
+    router, _ = router_after_tests(LTE, WIFI)
     effects = hand(router, error(status))
     assert "multiple-registration-not-supported" in notes(effects)
     init = only_send(effects, CareOfTestInit)
@@ -367,7 +373,7 @@ def test_7_6_unrecognized_message_leads_to_the_primary_only(status):
 
 
 def test_7_6_node_that_refuses_the_plain_registration_too_is_left_alone():
-    router, _ = tested_router(LTE, WIFI)
+    router, _ = router_after_tests(LTE, WIFI)
     hand(router, error(2))
     effects = hand(router, error(2), 0.2)
     assert "route-optimization-not-supported" in notes(effects)
