@@ -32,14 +32,16 @@ class LoaderError(MrouterError):
 class Loading:
     """A file being loaded by a child process."""
 
-    def __init__(self, request: tuple[Any, ...]) -> None:
+    def __init__(self, *request: Any) -> None:
         """Start to load what ``request`` names."""
         self._child = subprocess.Popen(
             [sys.executable, "-m", "mrouter.loader"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self._request = pickle.dumps(request)
+        if self._child.stdin is not None:
+            with self._child.stdin as request_pipe:
+                request_pipe.write(pickle.dumps(request))
 
     def wait(self) -> Any:
         """Return what was loaded.
@@ -47,8 +49,8 @@ class Loading:
         :raises FileError: the kind that the file's loader raises, with every problem.
         :raises LoaderError: if the child died.
         """
-        output, _ = self._child.communicate(self._request)
-        if self._child.returncode != 0:
+        output = self._child.stdout.read() if self._child.stdout is not None else b""
+        if self._child.wait() != 0:
             raise LoaderError(f"the loading process ended with code {self._child.returncode}")
         kind, value = pickle.loads(output)  # noqa: S301 - our own child's
         if kind in _FILE_ERRORS:
@@ -56,18 +58,21 @@ class Loading:
         return value
 
 
-def start_loading_config(path: Path) -> Loading:
-    """Begin to load a configuration file; ``wait`` returns its dataclass."""
-    return Loading(("config", path))
+class ConfigLoading(Loading):
+    """A configuration file being loaded, together with the policy file that it names."""
 
+    def __init__(self, path: Path) -> None:
+        """Start to load the configuration at ``path``."""
+        super().__init__("config", path)
 
-def load_config_apart(loading: Loading) -> MobileRouterConfig | HomeAgentConfig:
-    """Wait for a configuration file.
+    def wait_for_config(self) -> HomeAgentConfig | tuple[MobileRouterConfig, PolicyTable]:
+        """Return a home agent's configuration, or a mobile router's with its policies.
 
-    :raises ConfigError: with every problem of the file.
-    """
-    config: MobileRouterConfig | HomeAgentConfig = loading.wait()
-    return config
+        :raises ConfigError: with every problem of the configuration file.
+        :raises PolicyError: with every problem of the policy file.
+        """
+        loaded: HomeAgentConfig | tuple[MobileRouterConfig, PolicyTable] = self.wait()
+        return loaded
 
 
 def load_policies_apart(
@@ -77,7 +82,7 @@ def load_policies_apart(
 
     :raises PolicyError: with every problem of the file.
     """
-    table: PolicyTable = Loading(("policies", path, tuple(links), tuple(ingress))).wait()
+    table: PolicyTable = Loading("policies", path, tuple(links), tuple(ingress)).wait()
     return table
 
 
@@ -91,13 +96,18 @@ def _serve() -> None:
 
 
 def _load(what: str, arguments: list[Any]) -> object:
-    if what == "config":
-        from mrouter.config.load import load_config
-
-        return load_config(*arguments)
     from mrouter.policy.load import load_policies
 
-    return load_policies(*arguments)
+    if what == "policies":
+        return load_policies(*arguments)
+    from mrouter.config.load import load_config
+    from mrouter.config.model import MobileRouterConfig
+
+    config = load_config(*arguments)
+    if not isinstance(config, MobileRouterConfig):
+        return config
+    links = [link.name for link in config.links]
+    return config, load_policies(config.policy, links, config.ingress)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from mrouter.agent.parse_answers import ParseAnswerer
 from mrouter.agent.privileges import require_capabilities
 from mrouter.control import ControlError, ControlServer
 from mrouter.dataplane import marks
+from mrouter.dataplane.fragments import SIGNALLING_GROUP
 from mrouter.dataplane.linux import LinuxDataplane, choose_encapsulation
 from mrouter.dataplane.state import Encapsulation
 from mrouter.errors import DataplaneError, MrouterError, ParseError
 from mrouter.links.monitor import LinkMonitor
 from mrouter.links.snapshot import read_snapshot
-from mrouter.metrics import MetricsServer
 from mrouter.netlink import RouteSocket
 from mrouter.protocol.events import (
     BindingsChanged,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from mrouter.config.model import Config
     from mrouter.dataplane.state import DataplaneState
+    from mrouter.metrics import MetricsServer
     from mrouter.protocol.events import Effect, Event
     from mrouter.wire.messages import Message, Packet
 
@@ -73,7 +74,7 @@ class Agent(ABC):
         self._memory = MemoryFile(config.control_socket, f"{self.role_name} {owner}")
         self._started_at = time.time()
         self._format = WireFormat(config.dialect, config.coainfo_type)
-        self._signalling = open_signalling()
+        self._signalling = SignallingSocket(SIGNALLING_GROUP)
         self._routes = RouteSocket()
         self._monitor = LinkMonitor(marks.PROTOCOL)
         wanted = Encapsulation.__members__.get(config.encapsulation.name)
@@ -137,6 +138,15 @@ class Agent(ABC):
     def _forwarding_succeeded(self) -> None:  # noqa: B027 - not every role takes note
         """Take note that the kernel holds the role's bindings as they are now."""
 
+    def _act(self, effect: Effect) -> None:  # noqa: B027 - most roles ask for nothing else
+        """Do what only this role asks for; the kernel holds its bindings by now."""
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:  # noqa: B027
+        """Begin to watch what only this role watches."""
+
+    def _close(self, loop: asyncio.AbstractEventLoop) -> None:  # noqa: B027
+        """End what ``_open`` began."""
+
     def _stop_events(self) -> list[Event]:
         """Return what the role is told before the agent ends."""
         return []
@@ -162,16 +172,19 @@ class Agent(ABC):
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         loop.add_reader(self._signalling.fileno(), self._on_packets)
         loop.add_reader(self._monitor.fileno(), self._on_link_news)
-        metrics = self._serve_metrics(loop)
+        self._open(loop)
         note("started", role=self.role_name, version=__version__)
+        metrics = None
         try:
             self._process(self._links_changed(), apply=True)
+            metrics = self._serve_metrics(loop)
             await self._stopped.wait()
             self._process(self._stop_events())
             self._save()
         finally:
             loop.remove_reader(self._signalling.fileno())
             loop.remove_reader(self._monitor.fileno())
+            self._close(loop)
             if metrics is not None:
                 await asyncio.to_thread(metrics.stop)
             await control.stop()
@@ -226,6 +239,8 @@ class Agent(ABC):
     def _serve_metrics(self, loop: asyncio.AbstractEventLoop) -> MetricsServer | None:
         if self._config.metrics is None:
             return None
+        # large, and only needed once the vehicle is on the road
+        from mrouter.metrics import MetricsServer
 
         async def read() -> dict[str, Any]:
             return self.describe()
@@ -273,7 +288,8 @@ class Agent(ABC):
         if snapshot != self._snapshot:
             self._snapshot = snapshot
             # the kernel takes routes away with their interface: compare with what it holds
-            self._process(self._links_changed(), apply=True, verify=True)
+            self._process(self._links_changed(), apply=True)
+            self._apply(verify=True)
 
     def _on_hangup(self) -> None:
         self._reloading = asyncio.get_running_loop().create_task(self._reload_safely())
@@ -287,15 +303,14 @@ class Agent(ABC):
         note("reloaded")
         self._process([], apply=True)
 
-    def _process(
-        self, events: Iterable[Event], *, apply: bool = False, verify: bool = False
-    ) -> None:
+    def _process(self, events: Iterable[Event], *, apply: bool = False) -> None:
         """Handle ``events``, then change the kernel once, then send what is to be sent."""
         sends: list[SendPacket] = []
+        acts: list[Effect] = []
         changed = False
         for event in events:
-            changed = self._perform(self._handle(event, self._now()), sends) or changed
-        if (apply or changed) and not self._apply(verify=verify):
+            changed = self._perform(self._handle(event, self._now()), sends, acts) or changed
+        if (apply or changed) and not self._apply():
             sends = self._forwarding_failed(sends)
         if changed:
             self._save()  # before an acknowledgement promises it
@@ -304,9 +319,13 @@ class Agent(ABC):
             self._save_timer = loop.call_later(_SAVE_DELAY, self._save)
         for effect in sends:
             self._send(effect)
+        for act in acts:
+            self._act(act)
         self._set_timer()
 
-    def _perform(self, effects: Iterable[Effect], sends: list[SendPacket]) -> bool:
+    def _perform(
+        self, effects: Iterable[Effect], sends: list[SendPacket], acts: list[Effect]
+    ) -> bool:
         changed = False
         for effect in effects:
             if isinstance(effect, SendPacket):
@@ -317,9 +336,11 @@ class Agent(ABC):
                 self._events[effect.what, effect.reason] += 1
             elif isinstance(effect, Noted):
                 note(effect.name, **dict(effect.fields))
+            else:
+                acts.append(effect)
         return changed
 
-    def _apply(self, *, verify: bool) -> bool:
+    def _apply(self, *, verify: bool = False) -> bool:
         try:
             self._dataplane.apply(self._build(), verify=verify)
         except DataplaneError as error:
@@ -382,16 +403,3 @@ class Agent(ABC):
 
 
 _NO_TRAFFIC = {"packets": 0, "bytes": 0}
-
-
-def open_signalling() -> SignallingSocket:
-    """Open the signalling socket.
-
-    :raises DataplaneError: without CAP_NET_RAW.
-    """
-    try:
-        return SignallingSocket()
-    except PermissionError as error:
-        raise DataplaneError(
-            "open the signalling sockets", str(error), "run as root, or with CAP_NET_RAW"
-        ) from error

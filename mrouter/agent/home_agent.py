@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from ipaddress import IPv6Network
 from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.base import Agent
+from mrouter.agent.duplicates import DuplicateDetector
+from mrouter.agent.journal import note
 from mrouter.agent.memory import decode_home_memory, encode_home_memory
 from mrouter.control import ControlError
 from mrouter.dataplane.home_agent import HomeAgentView, build_home_agent
 from mrouter.errors import DataplaneError
-from mrouter.protocol.events import ForwardingFailed, SendPacket
+from mrouter.links.home_link import HomeLink
+from mrouter.protocol.events import (
+    AdvertiseNeighbour,
+    CheckDuplicate,
+    ForwardingFailed,
+    SendPacket,
+)
 from mrouter.protocol.home_agent import HomeAgent
+from mrouter.protocol.home_defence import list_defended
 from mrouter.protocol.keys import PacketSigner
 from mrouter.wire.messages import find_option
 from mrouter.wire.options import CareOfAddressInformation, MnHaAuthentication
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable
     from ipaddress import IPv6Address
 
     from mrouter.config.model import HomeAgentConfig
     from mrouter.dataplane.state import DataplaneState
     from mrouter.protocol.bindings import CacheEntry
-    from mrouter.protocol.events import Effect, Event, Instant
+    from mrouter.protocol.events import DuplicateChecked, Effect, Event, Instant
     from mrouter.wire.messages import Packet
 
 
@@ -54,11 +66,53 @@ class HomeAgentAgent(Agent):
             for router in config.settings.served
             for network in (IPv6Network(router.home_address), *router.prefixes)
         )
+        self._home_link: HomeLink | None = None
+        self._detector: DuplicateDetector | None = None
+        if config.settings.home_link is not None:
+            self._home_link = HomeLink(config.settings.home_link)
+            self._detector = DuplicateDetector(self._home_link, self._on_checked)
         # what a former run acknowledged stands in the kernel: no reason to take it back
         self._forwarded = self._list_bindings()
 
     def _handle(self, event: Event, now: Instant) -> list[Effect]:
         return self._role.handle(event, now)
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._home_link is not None and self._detector is not None:
+            loop.add_reader(self._home_link.fileno(), self._detector.listen)
+
+    def _close(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._home_link is not None and self._detector is not None:
+            loop.remove_reader(self._home_link.fileno())
+            self._detector.stop()
+            self._home_link.close()
+
+    def _act(self, effect: Effect) -> None:
+        if isinstance(effect, CheckDuplicate) and self._detector is not None:
+            self._detector.start(effect)
+        elif isinstance(effect, AdvertiseNeighbour) and self._home_link is not None:
+            self._advertise(effect.addresses, self._home_link)
+
+    def _advertise(self, addresses: Iterable[IPv6Address], home_link: HomeLink) -> None:
+        defended = self._list_defended()
+        for address in addresses:
+            if address in defended:  # else it could not be forwarded to, and was given up
+                try:
+                    home_link.advertise(address)
+                except OSError as error:
+                    note("home-link-unavailable", logging.ERROR, error=str(error))
+
+    def _on_checked(self, event: DuplicateChecked) -> None:
+        self._process([event])
+
+    def _list_defended(self) -> frozenset[IPv6Address]:
+        if self._settings.home_link is None:
+            return frozenset()
+        return frozenset(
+            address
+            for entry in self._role.entries
+            for address in list_defended(entry.home_address, link_local=entry.link_local)
+        )
 
     def _next_deadline(self) -> float | None:
         return self._role.next_deadline()
@@ -79,6 +133,8 @@ class HomeAgentAgent(Agent):
                 device=self._find_device(),
                 served=self._served,
                 bindings=self._role.entries,
+                home_link=self._settings.home_link,
+                defended=self._list_defended(),
             )
         )
 
@@ -115,7 +171,7 @@ class HomeAgentAgent(Agent):
         ]
         kept = [send for send in sends if _binding_of(send.packet) not in failed]
         for home_address, ifid in failed:
-            self._perform(self._handle(ForwardingFailed(home_address, ifid), self._now()), kept)
+            self._perform(self._handle(ForwardingFailed(home_address, ifid), self._now()), kept, [])
         return kept
 
     def _describe(self) -> dict[str, Any]:

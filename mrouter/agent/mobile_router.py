@@ -49,19 +49,19 @@ class MobileRouterAgent(Agent):
 
     role_name = "mobile-router"
 
-    def __init__(self, config: MobileRouterConfig) -> None:
-        """Load the policies and open the sockets.
+    def __init__(self, config: MobileRouterConfig, policies: PolicyTable) -> None:
+        """Open the sockets; ``policies`` are those of the configuration's policy file.
 
-        :raises PolicyError: if the policy file is refused.
         :raises DataplaneError: where a privilege or a kernel feature is missing.
         """
         self._mobile = config
         self._settings = config.settings
-        self._policies = self._load_policies()
+        self._policies = policies
         self._numbers = number_policies(self._policies)
         self._ledger = UsageLedger()
         self._slot_links: dict[int, str] = {}
         self._policy_names: dict[int, str] = {}
+        self._policy_links: dict[str, tuple[str, ...]] = {}
         super().__init__(config, f"{self._settings.home_address} {self._settings.home_agent}")
         kept = self._memory.load(decode_update_list) or ()
         now, renewal = time.monotonic(), self._settings.ifid_renewal
@@ -125,9 +125,6 @@ class MobileRouterAgent(Agent):
 
     def _build(self) -> DataplaneState:
         paths = self._find_paths()
-        self._count_usage()
-        self._slot_links = {path.slot: path.link for path in paths}
-        self._policy_names = {number: name for name, number in self._numbers.items()}
         egress = tuple(link.interface for link in self._mobile.links)
         local = find_local_addresses(self._snapshot, self._home_networks())
         return build_mobile_router(
@@ -181,10 +178,20 @@ class MobileRouterAgent(Agent):
         if not self._policy_names:
             return  # what stands there is of a former run
         try:
-            counted = self._dataplane.read_set_counters("usage")
+            sent = self._dataplane.read_map_counters("actions")
+            received = self._dataplane.read_set_counters("received")
         except DataplaneError:
             return  # nothing of ours stands in the kernel yet
-        self._ledger.add(counted, self._policy_names, self._slot_links)
+        self._ledger.add_sent(sent, self._policy_names, self._policy_links)
+        self._ledger.add_received(received, self._policy_names, self._slot_links)
+
+    def _forwarding_succeeded(self) -> None:
+        # what was counted until now was sent as it was before; not earlier, for a failover must
+        # not wait until thousands of counters have been read
+        self._count_usage()
+        self._slot_links = {path.slot: path.link for path in self._find_paths()}
+        self._policy_names = {number: name for name, number in self._numbers.items()}
+        self._policy_links = self._active_links()
 
     async def _answer(self, command: str) -> Any:
         if command == "flows":

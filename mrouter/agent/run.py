@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from mrouter.loader import load_config_apart, start_loading_config
+from mrouter.loader import ConfigLoading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,22 +20,20 @@ def run_agent(path: Path) -> None:
     :raises FileError: if the configuration or the policy file is refused.
     :raises DataplaneError: where a privilege or a kernel feature is missing.
     """
-    loading = start_loading_config(path)
+    loading = ConfigLoading(path)
     # large imports, while the file is being loaded
     from mrouter.agent.home_agent import HomeAgentAgent
     from mrouter.agent.journal import start_journal
     from mrouter.agent.mobile_router import MobileRouterAgent
-    from mrouter.config.model import MobileRouterConfig
 
-    config = load_config_apart(loading)
+    loaded = loading.wait_for_config()
+    config = loaded[0] if isinstance(loaded, tuple) else loaded
     start_journal(logging.getLevelNamesMapping()[config.log_level.name])
 
     async def run() -> None:
-        agent: Agent
-        if isinstance(config, MobileRouterConfig):
-            agent = MobileRouterAgent(config)
-        else:
-            agent = HomeAgentAgent(config)
+        agent: Agent = (
+            MobileRouterAgent(*loaded) if isinstance(loaded, tuple) else HomeAgentAgent(loaded)
+        )
         await agent.run()
 
     asyncio.run(run())

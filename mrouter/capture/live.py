@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mrouter.capture.find import EXTENSION_HEADERS, MAX_HEADERS
 from mrouter.capture.frame import CaptureError, Frame
-from mrouter.signalling import attach_filter, drain
+from mrouter.packet_filter import attach_filter, drain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -187,6 +187,7 @@ def _make_home_agent(file: HomeAgentFile) -> HomeAgentConfig:
         min_lifetime=table.min_lifetime,
         timestamp_window=table.timestamp_window,
         nemo=table.nemo,
+        home_link=table.home_link,
     )
     return HomeAgentConfig(settings=settings, **_common(file))
 

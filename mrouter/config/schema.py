@@ -196,6 +196,7 @@ class HomeAgentTable(StrictModel):
     max_lifetime: _Lifetime = 600
     timestamp_window: Annotated[float, AfterValidator(within(1, _DAY, "seconds"))] = 7.0
     nemo: bool = True
+    home_link: InterfaceName | None = None
 
     @field_validator("max_lifetime")
     @classmethod

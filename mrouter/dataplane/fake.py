@@ -35,6 +35,8 @@ def _render_routing(state: DataplaneState) -> Iterator[str]:
     for name in state.router_advertisement_interfaces:
         yield f"accept router advertisements on {name}"
     yield from sorted(map(_render_rule, state.rules))
+    for proxy in sorted(state.proxy_neighbours, key=lambda proxy: (proxy.device, proxy.address)):
+        yield f"answer for {proxy.address} on {proxy.device}"
     by_place = sorted(state.routes, key=lambda route: (route.table, route.destination))
     yield from map(_render_route, by_place)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import marks
@@ -10,9 +11,6 @@ from mrouter.dataplane.state import Encapsulation, Route, Rule, Seg6Decapsulatio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from ipaddress import IPv6Address
-
-from ipaddress import IPv6Network
 
 #: Where seg6 decapsulates: addresses that only our own table knows. The outer destination is
 #: rewritten to one of them, so that the ``local`` table, which holds the care-of address too,
@@ -21,6 +19,11 @@ _DECAPSULATE = IPv6Network("fd6d:726f:7574:6572::/126")
 _FORWARD_INNER = IPv6Network("fd6d:726f:7574:6572::1/128")
 _DELIVER_INNER = IPv6Network("fd6d:726f:7574:6572::2/128")
 _LOCAL_TABLE = 255
+#: The outer source until our own rules write the right one.
+_UNWRITTEN_SOURCE = IPv6Address("fd6d:726f:7574:6572::3")
+
+#: The netfilter log group by which Mobility Headers reach the agent.
+SIGNALLING_GROUP = 77
 
 #: The collect-metadata ip6tnl device.
 TUNNEL_DEVICE = "mrouter0"
@@ -74,12 +77,17 @@ def network_set(name: str, networks: Iterable[IPv6Network]) -> NftSet:
     return NftSet(name, "type ipv6_addr; flags interval;", "set", outermost)
 
 
+def find_tunnel_source(encapsulation: Encapsulation) -> IPv6Address | None:
+    """Return seg6's default outer source: no care-of address, nobody's home address."""
+    return _UNWRITTEN_SOURCE if encapsulation is Encapsulation.SEG6 else None
+
+
 def raw_chains() -> tuple[Chain, ...]:
     """Keep outer packets and signalling out of connection tracking: inner flows are the flows."""
     return tuple(
         Chain(
             f"raw_{hook}",
-            ("meta l4proto { 41, 135 } notrack",),
+            ("meta l4proto 41 notrack", "meta l4proto 135 notrack"),
             f"type filter hook {hook} priority raw;",
         )
         for hook in ("prerouting", "output")
@@ -87,7 +95,7 @@ def raw_chains() -> tuple[Chain, ...]:
 
 
 def input_chain(encapsulation: Encapsulation) -> Chain:
-    """Keep Mobility Header packets from the kernel's own answer; the agent has read them already.
+    """Hand Mobility Header packets to the agent, and keep the kernel from answering them.
 
     A kernel without ``mip6`` would answer the Home Address option and the type 2 routing header
     with a Parameter Problem.
@@ -95,7 +103,7 @@ def input_chain(encapsulation: Encapsulation) -> Chain:
     What seg6 delivers locally has not passed prerouting without its outer header: it is looked
     at here.
     """
-    rules = ["meta l4proto 135 drop"]
+    rules = [f"meta l4proto 135 log group {SIGNALLING_GROUP} drop"]
     if encapsulation is Encapsulation.SEG6:
         rules.append(f"{has_mark(marks.DECAP)} ip6 daddr != {_DECAPSULATE} jump inner")
     return Chain("input", tuple(rules), "type filter hook input priority filter;")

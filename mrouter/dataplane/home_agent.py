@@ -14,6 +14,7 @@ from mrouter.dataplane.state import (
     DataplaneState,
     Encapsulation,
     Ip6Encapsulation,
+    ProxyNeighbour,
     Route,
     RouteKind,
     Rule,
@@ -36,7 +37,9 @@ class HomeAgentView:
 
     ``served`` are the home addresses and prefixes of every mobile router, registered or not: what
     is for them never leaves in the clear. ``device`` is the way to the Internet (formal: an
-    encapsulating route must name a device; the outer packet is routed again).
+    encapsulating route must name a device; the outer packet is routed again). ``home_link`` is the
+    interface of a real home link: there the kernel answers for the ``defended`` addresses, and a
+    home address that is not bound belongs to a mobile router that is at home.
     """
 
     encapsulation: Encapsulation
@@ -45,6 +48,8 @@ class HomeAgentView:
     device: str
     served: tuple[IPv6Network, ...]
     bindings: tuple[CacheEntry, ...]
+    home_link: str | None = None
+    defended: frozenset[IPv6Address] = frozenset()
 
 
 def build_home_agent(view: HomeAgentView) -> DataplaneState:
@@ -55,7 +60,11 @@ def build_home_agent(view: HomeAgentView) -> DataplaneState:
         table=_build_table(view, bindings),
         routes=routes,
         rules=rules,
+        proxy_neighbours=frozenset(
+            ProxyNeighbour(address, view.home_link) for address in view.defended if view.home_link
+        ),
         tunnel_device=view.encapsulation is Encapsulation.IP6TNL,
+        tunnel_source=fragments.find_tunnel_source(view.encapsulation),
     )
 
 
@@ -171,7 +180,11 @@ def _build_routing(
         routes.update(pieces.routes)
     # never leak: what is for a mobile router that is away and unreachable goes nowhere
     unreachable, strict = _find_refusing_routes(view.served)
-    routes.update(route for network, route in unreachable.items() if network not in primary)
+    routes.update(
+        route
+        for network, route in unreachable.items()
+        if network not in primary and not _may_be_at_home(view, network)
+    )
     routes.update(strict)
     rules = {
         *fragments.decapsulation_rule_set(view.encapsulation),
@@ -184,6 +197,10 @@ def _build_routing(
         bits = marks.ENCAP | marks.mark_slot(slot)
         rules.add(Rule(marks.slot_table(slot), bits, marks.ENCAP | marks.SLOT_MASK))
     return frozenset(routes), frozenset(rules)
+
+
+def _may_be_at_home(view: HomeAgentView, network: IPv6Network) -> bool:
+    return view.home_link is not None and network.prefixlen == network.max_prefixlen
 
 
 @lru_cache(maxsize=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from pathlib import Path
@@ -13,14 +14,16 @@ from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from mrouter.dataplane import nft
+from mrouter.dataplane.neighbours import make_proxy, make_proxy_dump, read_proxy
 from mrouter.dataplane.routing import make_route, make_rule, read_route, read_rule
 from mrouter.dataplane.state import DataplaneState, Encapsulation
 from mrouter.dataplane.tunnel_device import add_tunnel_device, remove_tunnel_device
+from mrouter.dataplane.tunnel_source import set_tunnel_source
 from mrouter.errors import DataplaneError
 from mrouter.netlink import RouteSocket
 
 if TYPE_CHECKING:
-    from mrouter.dataplane.state import Route, Rule
+    from mrouter.dataplane.state import ProxyNeighbour, Route, Rule
     from mrouter.netlink import NetlinkFailure
 
 _SYSCTL = Path("/proc/sys/net")
@@ -46,6 +49,7 @@ class LinuxDataplane:
         self._table: nft.NftTable | None = None
         self._routes: frozenset[Route] | None = None
         self._rules: frozenset[Rule] | None = None
+        self._proxies: frozenset[ProxyNeighbour] | None = None
         self._prepared = False
 
     def close(self) -> None:
@@ -61,7 +65,7 @@ class LinuxDataplane:
         try:
             self._apply(state, verify=verify)
         except DataplaneError:
-            self._routes = self._rules = None
+            self._routes = self._rules = self._proxies = None
             self._table = None
             raise
 
@@ -70,8 +74,9 @@ class LinuxDataplane:
         self._run_nft(nft.render_removal())
         self._transact("delete rule", [make_rule(r, add=False) for r in self._dump_rules()])
         self._delete_routes(self._dump_routes())
+        self._change_proxies(self._dump_proxies(), frozenset())
         remove_tunnel_device(self._socket)
-        self._table = self._routes = self._rules = None
+        self._table = self._routes = self._rules = self._proxies = None
         self._prepared = False
 
     def read_counters(self) -> dict[str, tuple[int, int]]:
@@ -82,14 +87,19 @@ class LinuxDataplane:
 
     def read_set_counters(self, name: str) -> dict[tuple[int, ...], tuple[int, int]]:
         """Return the (packets, bytes) of each element of a set that counts; keys are numbers."""
-        found: dict[tuple[int, ...], tuple[int, int]] = {}
-        for item in self._list(f"list set {nft.TABLE} {name}"):
-            for element in item.get("set", {}).get("elem", ()):
-                inner = element["elem"]
-                counter = inner["counter"]
-                key = tuple(int(part) for part in inner["val"]["concat"])
-                found[key] = (counter["packets"], counter["bytes"])
-        return found
+        return {
+            tuple(int(part) for part in element["val"]["concat"]): _read_counter(element)
+            for item in self._list(f"list set {nft.TABLE} {name}")
+            for element in (entry["elem"] for entry in item.get("set", {}).get("elem", ()))
+        }
+
+    def read_map_counters(self, name: str) -> dict[int, tuple[int, int]]:
+        """Return the (packets, bytes) of each element of a map that counts, by its key."""
+        return {
+            int(element["val"]): _read_counter(element)
+            for item in self._list(f"list map {nft.TABLE} {name}")
+            for element in (entry[0]["elem"] for entry in item.get("map", {}).get("elem", ()))
+        }
 
     def _apply(self, state: DataplaneState, *, verify: bool) -> None:
         self._prepare(state, verify=verify)
@@ -119,7 +129,10 @@ class LinuxDataplane:
             self._delete_routes(
                 {route for route in stale if (route.table, route.destination) not in kept}
             )
+        old_proxies = self._dump_proxies() if verify or self._proxies is None else self._proxies
+        self._change_proxies(old_proxies, state.proxy_neighbours)
         self._routes, self._rules = state.routes, state.rules
+        self._proxies = state.proxy_neighbours
         if not self._prepared:
             # only now that nothing can leak
             _write_sysctl("ipv6/conf/all/forwarding", "1")
@@ -134,6 +147,9 @@ class LinuxDataplane:
             # a former run's would go on to decapsulate
             remove_tunnel_device(self._socket)
             enable_lwtunnel_hooks()
+        if state.tunnel_source is not None:
+            with contextlib.suppress(OSError):  # it would only have made things faster
+                set_tunnel_source(state.tunnel_source)
 
     def _holds_table(self) -> bool:
         """Tell whether our table stands: others do flush whole rulesets."""
@@ -170,6 +186,28 @@ class LinuxDataplane:
         message["family"] = socket.AF_INET6
         found = map(read_rule, self._socket.dump(message, RTM_GETRULE))
         return frozenset(rule for rule in found if rule is not None)
+
+    def _change_proxies(
+        self, old: frozenset[ProxyNeighbour], new: frozenset[ProxyNeighbour]
+    ) -> None:
+        if new:
+            # for all interfaces: by an interface's own switch the kernel answers what is asked of
+            # everybody, but not the unicast probes of those who know our address already
+            _write_sysctl("ipv6/conf/all/proxy_ndp", "1")
+        try:
+            added = [make_proxy(item, socket.if_nametoindex, add=True) for item in new - old]
+        except OSError as error:
+            raise DataplaneError("add proxy neighbour", "no such home link") from error
+        self._transact("add proxy neighbour", added)
+        removed = [make_proxy(item, socket.if_nametoindex, add=False) for item in old - new]
+        self._transact("delete proxy neighbour", removed)
+
+    def _dump_proxies(self) -> frozenset[ProxyNeighbour]:
+        message, kind = make_proxy_dump()
+        found = (
+            read_proxy(answer, socket.if_indextoname) for answer in self._socket.dump(message, kind)
+        )
+        return frozenset(proxy for proxy in found if proxy is not None)
 
     def _transact(self, operation: str, messages: list[Any]) -> None:
         if not messages:
@@ -242,7 +280,11 @@ def _list_command(command: str) -> list[dict[str, Any]]:
     if what == "counters":
         return [{"list": {"counters": {"family": family, "table": table}}}]
     name = command.split()[-1]
-    return [{"list": {"set": {"family": family, "table": table, "name": name}}}]
+    return [{"list": {what: {"family": family, "table": table, "name": name}}}]
+
+
+def _read_counter(element: dict[str, Any]) -> tuple[int, int]:
+    return element["counter"]["packets"], element["counter"]["bytes"]
 
 
 def _is_already_so(operation: str, failure: NetlinkFailure) -> bool:

@@ -89,6 +89,7 @@ def build_mobile_router(view: MobileRouterView) -> DataplaneState:
         routes=routes,
         rules=rules,
         tunnel_device=view.encapsulation is Encapsulation.IP6TNL,
+        tunnel_source=fragments.find_tunnel_source(view.encapsulation),
         router_advertisement_interfaces=view.egress,
     )
 
@@ -137,7 +138,8 @@ def _build_table(view: MobileRouterView) -> NftTable:
         ),
         NftSet(
             "actions",
-            "type mark : verdict;",
+            # an element's counter is its policy's
+            "type mark : verdict; counter;",
             "map",
             {
                 f"{marks.mark_policy(view.numbers[policy.name]):#010x}": (
@@ -146,7 +148,7 @@ def _build_table(view: MobileRouterView) -> NftTable:
                 for policy in view.policies.policies
             },
         ),
-        NftSet("usage", "typeof ct mark . meta mark; flags dynamic; size 65536; counter;"),
+        NftSet("received", "typeof ct mark . meta mark; flags dynamic; size 65536; counter;"),
         *fragments.duplicate_sets(slots),
         *classification.sets,
     )
@@ -185,12 +187,21 @@ def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tupl
             "prerouting",
             (
                 *fragments.tunnel_guard_rules(view.encapsulation),
+                f"{_match_interfaces('iifname', 'ingress', view.ingress)} goto ingress",
                 "meta l4proto 41 ip6 daddr vmap @decap",
                 f"{decapsulated} goto inner",
                 "iifname @egress ip6 daddr @home counter name unencapsulated_rejected drop",
-                "iifname @ingress jump uplink",
             ),
             "type filter hook prerouting priority mangle;",
+        ),
+        # the short way for all but a flow's first packets; a SYN may be sent twice, and clamped
+        Chain(
+            "ingress",
+            (
+                "tcp flags & syn == syn goto uplink",
+                f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
+                "goto uplink",
+            ),
         ),
         Chain(
             "outer",
@@ -209,7 +220,7 @@ def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tupl
                     f"{has_mark(marks.BICAST)} {rule}"
                     for rule in _optional_vmap("jump unseen", view.paths)
                 ),
-                "update @usage { ct mark . meta mark }",
+                "update @received { ct mark . meta mark }",
                 *_clamp_rules(view),
                 set_mark(0, 0),
             ),
@@ -244,7 +255,7 @@ def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tupl
         Chain(
             "forward",
             (
-                f"iifname @ingress oifname @egress meta mark & {marks.OUTER:#010x} == 0 "
+                f"meta mark & {marks.OUTER:#010x} == 0 iifname @ingress oifname @egress "
                 "counter name leaks_prevented drop",
             ),
             "type filter hook forward priority filter;",
@@ -266,14 +277,8 @@ def _path_chains(view: MobileRouterView) -> Iterable[Chain]:
                 "goto outer",
             ),
         )
-        yield Chain(
-            f"link_{path.slot}",
-            (set_mark(0, marks.ENCAP | slot), "update @usage { ct mark . meta mark }", "accept"),
-        )
-        yield Chain(
-            f"copy_{path.slot}",
-            (*fragments.copy_rules(path.slot), "update @usage { ct mark . meta mark }"),
-        )
+        yield Chain(f"link_{path.slot}", (set_mark(0, marks.ENCAP | slot), "accept"))
+        yield Chain(f"copy_{path.slot}", fragments.copy_rules(path.slot))
         # several care-of addresses may stand on one interface: the kernel's choice is not ours
         yield Chain(
             f"outer_{path.slot}",
@@ -287,6 +292,11 @@ def _path_chains(view: MobileRouterView) -> Iterable[Chain]:
         ),
         "type filter hook postrouting priority mangle;",
     )
+
+
+def _match_interfaces(key: str, set_name: str, names: tuple[str, ...]) -> str:
+    """Return the match; one name is compared, which is cheaper than a look-up."""
+    return f'{key} "{names[0]}"' if len(names) == 1 else f"{key} @{set_name}"
 
 
 def _optional_vmap(verdict: str, paths: tuple[TunnelPath, ...]) -> tuple[str, ...]:
@@ -314,7 +324,6 @@ def _action_rules(action: Action, chosen: Mapping[str, TunnelPath]) -> tuple[str
     return (
         *(f"jump copy_{path.slot}" for path in copies),
         set_mark(0, bits),
-        "update @usage { ct mark . meta mark }",
         "accept",
     )
 

@@ -87,10 +87,19 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyNeighbour:
+    """An address that the kernel answers Neighbour Solicitations for on ``device``."""
+
+    address: IPv6Address
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
 class DataplaneState:
     """Everything that the kernel shall hold for us, and nothing else under our names.
 
-    ``tunnel_device`` asks for the collect-metadata ``ip6tnl`` device. ``forwarding`` interfaces
+    ``tunnel_device`` asks for the collect-metadata ``ip6tnl`` device, ``tunnel_source`` for seg6's
+    default outer source. ``forwarding`` interfaces
     get ``accept_ra`` 2 where it was 1, since forwarding would switch it off.
     """
 
@@ -98,4 +107,6 @@ class DataplaneState:
     routes: frozenset[Route]
     rules: frozenset[Rule]
     tunnel_device: bool = False
+    tunnel_source: IPv6Address | None = None
     router_advertisement_interfaces: tuple[str, ...] = ()
+    proxy_neighbours: frozenset[ProxyNeighbour] = frozenset()

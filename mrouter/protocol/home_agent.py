@@ -20,7 +20,6 @@ from mrouter.protocol.events import (
     Counted,
     DuplicateChecked,
     ForwardingFailed,
-    Noted,
     PacketReceived,
     SendPacket,
 )
@@ -34,12 +33,13 @@ from mrouter.protocol.home_registration import (
     check_sequence,
     check_type,
     find_prefixes,
+    find_replaced,
     read_request,
 )
+from mrouter.protocol.home_reports import count_refusal, note_entry
 from mrouter.protocol.keys import to_ntp_timestamp, verify_authenticator
 from mrouter.protocol.prefix_table import PrefixTable
 from mrouter.protocol.replay import ReplayGuard
-from mrouter.protocol.statuses import name_status
 from mrouter.wire.constants import BindingErrorStatus, BindingStatus
 from mrouter.wire.messages import (
     BindingAcknowledgement,
@@ -140,7 +140,7 @@ class HomeAgent:
         for entry, is_over in self._cache.take_due(now.monotonic):
             if is_over:
                 ended = True
-                effects.append(_note("binding-expired", entry))
+                effects.append(note_entry("binding-expired", entry))
             else:
                 effects.append(build_refresh_request(self._settings.address, entry))
         return [BindingsChanged(), *effects] if ended else effects
@@ -266,7 +266,7 @@ class HomeAgent:
             # Binding Acknowledgement" (RFC 6275 §10.3.1).
             fresh = self._held.hold(request)
             return [CheckDuplicate(home, undefended)] if fresh else []
-        replaced = self._find_replaced(request, known)
+        replaced = find_replaced(request, known, self._cache.list_of(home))
         slot = known.slot if known else self._find_slot(request, replaced)
         for entry in replaced:
             self._cache.remove(home, entry.ifid)
@@ -287,8 +287,9 @@ class HomeAgent:
         acknowledgement = self._accept(request, lifetime)
         if changed or replaced:
             # Forwarding stands before it is acknowledged.
-            effects = [BindingsChanged(), acknowledgement, _note("binding-registered", entry)]
-            return [*effects, AdvertiseNeighbour(undefended)] if undefended else effects
+            advertised = [AdvertiseNeighbour(undefended)] if undefended else []
+            noted = note_entry("binding-registered", entry)
+            return [BindingsChanged(), acknowledgement, noted, *advertised]
         return [acknowledgement]
 
     def _find_undefended(self, request: Request) -> tuple[IPv6Address, ...]:
@@ -310,29 +311,8 @@ class HomeAgent:
         for entry in ended:
             self._cache.remove(home, entry.ifid)
         acknowledgement = self._accept(request, lifetime=0)
-        notes = [_note("binding-deregistered", entry) for entry in ended]
+        notes = [note_entry("binding-deregistered", entry) for entry in ended]
         return [BindingsChanged(), acknowledgement, *notes]
-
-    def _find_replaced(self, request: Request, known: CacheEntry | None) -> list[CacheEntry]:
-        """Return the bindings that end when this one begins.
-
-        "After receiving the BU which does not contain a CoAINFO sub-option, the CN MUST have only
-        a binding for the home address" (the draft §8.3); and the other way round, the first
-        binding with an IFID ends the one without.
-
-        A new IFID for a care-of address takes the place of the one that the mobile router knew it
-        by before it renewed its IFIDs, or lost its memory: else nobody might de-register that one,
-        and it would draw traffic to the link when the link has gone.
-        """
-        return [
-            entry
-            for entry in self._cache.list_of(request.home_address)
-            if entry.ifid != request.ifid
-            and (
-                None in (entry.ifid, request.ifid)
-                or (known is None and entry.care_of_address == request.care_of_address)
-            )
-        ]
 
     def _find_slot(self, request: Request, replaced: list[CacheEntry]) -> int:
         for entry in replaced:
@@ -358,7 +338,7 @@ class HomeAgent:
             request.timestamp = refusal.timestamp
         sequence = request.update.sequence if refusal.sequence is None else refusal.sequence
         answer = self._answer(request, refusal.status, sequence, lifetime=0)
-        return [_count_refusal(refusal.status), answer]
+        return [count_refusal(refusal.status), answer]
 
     def _answer(
         self, request: Request, status: BindingStatus, sequence: int, lifetime: int
@@ -391,30 +371,9 @@ class HomeAgent:
         )
         return [
             BindingsChanged(),
-            _count_refusal(status),
+            count_refusal(status),
             build_acknowledgement(
                 self._settings.address, entry.home_address, path, describe(entry), acknowledgement
             ),
-            _note("forwarding-failed", entry),
+            note_entry("forwarding-failed", entry),
         ]
-
-
-def _count_refusal(status: BindingStatus) -> Counted:
-    what = {
-        BindingStatus.AUTHENTICATION_FAILED: "authentication-failed",
-        BindingStatus.ID_MISMATCH: "replay-rejected",
-        BindingStatus.MESSAGE_ID_REQUIRED: "replay-rejected",
-    }.get(status, "binding-refused")
-    return Counted(what, name_status(status))
-
-
-def _note(name: str, entry: CacheEntry) -> Noted:
-    return Noted(
-        name,
-        (
-            ("home_address", str(entry.home_address)),
-            ("care_of_address", str(entry.care_of_address)),
-            ("ifid", "none" if entry.ifid is None else str(entry.ifid)),
-            ("ifpri", str(entry.ifpri)),
-        ),
-    )

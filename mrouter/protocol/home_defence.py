@@ -33,9 +33,7 @@ def list_defended(home_address: IPv6Address, *, link_local: bool) -> tuple[IPv6A
 
 def find_undefended(request: Request, bindings: Iterable[CacheEntry]) -> tuple[IPv6Address, ...]:
     """Return what ``request`` asks to defend and no binding of its home address does yet."""
-    wanted = list_defended(
-        request.home_address, link_local=request.update.link_local_compatible
-    )
+    wanted = list_defended(request.home_address, link_local=request.update.link_local_compatible)
     defended = {
         address
         for entry in bindings

@@ -157,3 +157,27 @@ def find_prefixes(
         if status is not None:
             raise Refuse(status)
     return explicit or router.prefixes
+
+
+def find_replaced(
+    request: Request, known: CacheEntry | None, bindings: Iterable[CacheEntry]
+) -> list[CacheEntry]:
+    """Return those of a home address's ``bindings`` that end when this one begins.
+
+    "After receiving the BU which does not contain a CoAINFO sub-option, the CN MUST have only
+    a binding for the home address" (the draft §8.3); and the other way round, the first
+    binding with an IFID ends the one without.
+
+    A new IFID for a care-of address takes the place of the one that the mobile router knew it
+    by before it renewed its IFIDs, or lost its memory: else nobody might de-register that one,
+    and it would draw traffic to the link when the link has gone.
+    """
+    return [
+        entry
+        for entry in bindings
+        if entry.ifid != request.ifid
+        and (
+            None in (entry.ifid, request.ifid)
+            or (known is None and entry.care_of_address == request.care_of_address)
+        )
+    ]

@@ -54,7 +54,6 @@ class RouteBinding(Binding):
         """Begin to de-register."""
         self.test.forget()
         self.waits = False
-        self.replaces = None
         self.mark_ending(now)
 
 

@@ -21,9 +21,11 @@ def compute_checksum(
     return 0xFFFF - remainder if remainder else 0
 
 
-def is_checksum_right(source: bytes, destination: bytes, header: bytes) -> bool:
+def is_checksum_right(
+    source: bytes, destination: bytes, header: bytes, next_header: int = MOBILITY_HEADER
+) -> bool:
     """Say whether ``header``, with the checksum that it carries, sums up to zero."""
-    return _sum_modulo(source, destination, header, MOBILITY_HEADER) == 0
+    return _sum_modulo(source, destination, header, next_header) == 0
 
 
 def _sum_modulo(

@@ -220,6 +220,14 @@ def test_4_failed_care_of_address_is_used_again_once_it_is_registered_anew():
     assert route(node) == LTE.address
 
 
+def test_4_failed_care_of_address_is_forgotten_with_its_binding():
+    node = make_node()
+    register(node, at(0), ifid=1, lifetime=8)
+    node.handle(CareOfAddressFailed(LTE.address), at(1))
+    node.handle(TimerFired(), at(8))
+    assert (node.entries, node._failed, node._changes) == ((), set(), {})
+
+
 @pytest.mark.parametrize("address", [LTE.address, ELSEWHERE])
 def test_4_second_failure_or_that_of_a_stranger_changes_nothing(address):
     node = make_node()

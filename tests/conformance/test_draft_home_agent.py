@@ -273,7 +273,10 @@ def test_8_6_binding_errors_are_limited_in_rate():
 @pytest.mark.parametrize(
     ("packet", "reason"),
     [
-        (make_update(at(0), ifid=1, home_registration=False), "not-home-registration"),
+        (
+            make_update(at(0), home=OTHER_HOME, key=OTHER_KEY, home_registration=False),
+            "not-home-registration",
+        ),
         (make_update(at(0), ifid=1, destination=SAT.address), "not-for-this-node"),
         (Packet(LTE.address, HOME_AGENT, BindingRefreshRequest()), "unexpected-message"),
         (Packet(LTE.address, HOME_AGENT, HomeTest(1, bytes(8), bytes(8))), "unexpected-message"),

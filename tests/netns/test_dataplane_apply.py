@@ -403,7 +403,7 @@ def test_counters_count_on_over_changes(world):
     assert world.counter("mr", "uplink-lte") == 2
 
 
-def test_usage_is_counted_by_policy_and_link_both_ways(world):
+def test_what_a_policy_sent_and_received_is_counted(world):
     from mrouter.dataplane import marks
     from mrouter.dataplane.classify import number_policies
 
@@ -411,14 +411,11 @@ def test_usage_is_counted_by_policy_and_link_both_ways(world):
     world.exchange("cn", udp(CN, LFN, 40000, sport=BULK_PORT), at=[])
 
     plane = world.planes["mr"]
-    usage = world.nodes["mr"](plane.read_set_counters, "usage")
     number = number_policies(POLICIES)["bulk"]
-    counted = {
-        (
-            marks.policy_of_mark(key[0]),
-            marks.slot_of_mark(key[1]),
-            bool(key[1] & marks.DECAP),
-        ): packets
-        for key, (packets, _bytes) in usage.items()
-    }
-    assert counted == {(number, 2, False): 2, (number, 2, True): 1}
+    sent = world.nodes["mr"](plane.read_map_counters, "actions")
+    received = world.nodes["mr"](plane.read_set_counters, "received")
+    assert sent[marks.mark_policy(number)][0] == 2
+    assert {
+        (marks.policy_of_mark(connection), marks.slot_of_mark(mark)): packets
+        for (connection, mark), (packets, _bytes) in received.items()
+    } == {(number, 2): 1}

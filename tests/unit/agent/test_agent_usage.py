@@ -7,11 +7,17 @@ from mrouter.dataplane import marks
 
 CALL, BULK = 7, 9
 POLICIES = {CALL: "call", BULK: "bulk"}
-LINKS = {1: "lte", 2: "wifi"}
+SLOTS = {1: "lte", 2: "wifi"}
+ONE_LINK = {"call": ("lte",), "bulk": ("wifi",)}
 
 
-def key(policy, slot, bits=marks.ENCAP):
-    return marks.mark_policy(policy), marks.mark_slot(slot) | bits
+def sent(policy, packets):
+    return {marks.mark_policy(policy): (packets, packets * 100)}
+
+
+def received(policy, slot, packets, foreign=0):
+    mark = marks.DECAP | marks.mark_slot(slot) | foreign
+    return {(marks.mark_policy(policy) | foreign, mark): (packets, packets * 100)}
 
 
 @pytest.fixture
@@ -23,8 +29,9 @@ def test_an_empty_ledger_has_no_rows(ledger):
     assert list(ledger) == []
 
 
-def test_uplink_and_downlink_are_told_apart_by_the_mark(ledger):
-    ledger.add({key(CALL, 1): (3, 300), key(CALL, 1, marks.DECAP): (2, 200)}, POLICIES, LINKS)
+def test_uplink_and_downlink_are_told_apart(ledger):
+    ledger.add_sent(sent(CALL, 3), POLICIES, ONE_LINK)
+    ledger.add_received(received(CALL, 1, 2), POLICIES, SLOTS)
 
     assert list(ledger) == [
         ("call", "lte", "downlink", 2, 200),
@@ -34,51 +41,64 @@ def test_uplink_and_downlink_are_told_apart_by_the_mark(ledger):
 
 def test_only_what_is_new_since_last_time_is_added(ledger):
     for total in (3, 5, 5):
-        ledger.add({key(CALL, 1): (total, total * 100)}, POLICIES, LINKS)
+        ledger.add_sent(sent(CALL, total), POLICIES, ONE_LINK)
+        ledger.add_received(received(CALL, 1, total), POLICIES, SLOTS)
 
-    assert list(ledger) == [("call", "lte", "uplink", 5, 500)]
+    assert [row[3:] for row in ledger] == [(5, 500), (5, 500)]
 
 
 def test_counters_that_began_anew_count_from_nothing(ledger):
-    ledger.add({key(CALL, 1): (10, 1000)}, POLICIES, LINKS)
-    ledger.add({key(CALL, 1): (4, 400)}, POLICIES, LINKS)
+    ledger.add_sent(sent(CALL, 10), POLICIES, ONE_LINK)
+    ledger.add_sent(sent(CALL, 4), POLICIES, ONE_LINK)
 
     assert list(ledger) == [("call", "lte", "uplink", 14, 1400)]
 
 
-def test_a_slot_that_becomes_another_links_keeps_the_totals_apart(ledger):
-    ledger.add({key(CALL, 1): (10, 1000)}, POLICIES, LINKS)
-    ledger.add({key(CALL, 1): (13, 1300)}, POLICIES, {1: "sat"})
+def test_a_policy_that_moves_to_another_link_keeps_the_totals_apart(ledger):
+    ledger.add_sent(sent(CALL, 10), POLICIES, ONE_LINK)
+    ledger.add_sent(sent(CALL, 13), POLICIES, {"call": ("sat",)})
 
     assert list(ledger) == [("call", "lte", "uplink", 10, 1000), ("call", "sat", "uplink", 3, 300)]
 
 
+def test_a_slot_that_becomes_another_links_keeps_the_totals_apart(ledger):
+    ledger.add_received(received(CALL, 1, 10), POLICIES, SLOTS)
+    ledger.add_received(received(CALL, 1, 13), POLICIES, {1: "sat"})
+
+    assert [row[1::2] for row in ledger] == [("lte", 10), ("sat", 3)]
+
+
 def test_totals_outlive_the_kernels_counters(ledger):
-    ledger.add({key(CALL, 1): (10, 1000)}, POLICIES, LINKS)
-    ledger.add({}, POLICIES, LINKS)
-    ledger.add({key(CALL, 1): (2, 200)}, POLICIES, LINKS)
+    ledger.add_sent(sent(CALL, 10), POLICIES, ONE_LINK)
+    ledger.add_sent({}, POLICIES, ONE_LINK)
+    ledger.add_sent(sent(CALL, 2), POLICIES, ONE_LINK)
 
     assert list(ledger) == [("call", "lte", "uplink", 12, 1200)]
 
 
-def test_copies_of_one_flow_are_the_links_they_took(ledger):
-    bicast = marks.ENCAP | marks.BICAST
-    ledger.add({key(CALL, 1, bicast): (5, 500), key(CALL, 2, bicast): (5, 500)}, POLICIES, LINKS)
+def test_a_bicast_policys_packets_took_all_its_links(ledger):
+    ledger.add_sent(sent(CALL, 5), POLICIES, {"call": ("lte", "wifi")})
 
-    assert [row[:3] for row in ledger] == [("call", "lte", "uplink"), ("call", "wifi", "uplink")]
+    assert list(ledger) == [
+        ("call", "lte", "uplink", 5, 500),
+        ("call", "wifi", "uplink", 5, 500),
+    ]
+
+
+def test_packets_of_a_policy_without_a_link_took_none(ledger):
+    ledger.add_sent(sent(CALL, 5), POLICIES, {"call": ()})
+
+    assert list(ledger) == []
 
 
 def test_foreign_bits_of_the_marks_do_not_split_a_row(ledger):
-    connection, mark = key(BULK, 2)
-    ledger.add({(connection | 0x3, mark | 0x1): (1, 100)}, POLICIES, LINKS)
-    ledger.add(
-        {(connection | 0x3, mark | 0x1): (1, 100), (connection, mark): (1, 100)}, POLICIES, LINKS
-    )
+    both = received(BULK, 2, 1, foreign=0x3) | received(BULK, 2, 1)
+    ledger.add_received(both, POLICIES, SLOTS)
 
-    assert list(ledger) == [("bulk", "wifi", "uplink", 2, 200)]
+    assert list(ledger) == [("bulk", "wifi", "downlink", 2, 200)]
 
 
 def test_what_has_no_name_is_counted_without_one(ledger):
-    ledger.add({key(99, 5): (1, 100)}, POLICIES, LINKS)
+    ledger.add_received(received(99, 5, 1), POLICIES, SLOTS)
 
-    assert list(ledger) == [("", "", "uplink", 1, 100)]
+    assert list(ledger) == [("", "", "downlink", 1, 100)]
