@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+import nftables
+
 from bench.fleet import WIRE, Fleet
 from mrouter.lab.namespaces import LabError
 from mrouter.signalling import SignallingSocket
@@ -24,6 +26,7 @@ from mrouter.wire.messages import BindingAcknowledgement
 from mrouter.wire.packet import parse_packet
 
 WINDOW = 256
+_GROUP = 78
 _SILENCE = 3.0
 """Seconds without an answer after which the run has failed."""
 _STATUS_AT = 70
@@ -39,7 +42,8 @@ def flood(interface: str, updates: Sequence[bytes], agent: int) -> dict[str, obj
     ``agent`` is the home agent's process. Raise LabError if it falls silent.
     """
     statuses: Counter[int] = Counter()
-    signalling = SignallingSocket()
+    _log_answers()
+    signalling = SignallingSocket(_GROUP)
     selector = selectors.DefaultSelector()
     selector.register(signalling.fileno(), selectors.EVENT_READ)
     waiting = iter(updates)
@@ -65,6 +69,16 @@ def flood(interface: str, updates: Sequence[bytes], agent: int) -> dict[str, obj
     signalling.close()
     _check_reading(last)
     return {"statuses": statuses, "seconds": seconds, "agent_seconds": used}
+
+
+def _log_answers() -> None:
+    """Have the kernel hand the answers over, whichever care-of address they are for."""
+    code, _, error = nftables.Nftables().cmd(
+        "table ip6 bench { chain prerouting { type filter hook prerouting priority raw; "
+        f"meta l4proto 135 log group {_GROUP} drop; }}; }}"
+    )
+    if code:
+        raise LabError(error)
 
 
 def _check_reading(answer: bytes) -> None:

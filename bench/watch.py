@@ -5,12 +5,12 @@ A program that runs in a namespace; it prints a line when it listens, and one mo
 
 from __future__ import annotations
 
-import select
 import sys
 import time
 
 from bench.fleet import WIRE
-from mrouter.signalling import SignallingSocket
+from mrouter.capture.find import find_signalling
+from mrouter.capture.live import LiveCapture
 from mrouter.wire.messages import BindingUpdate
 from mrouter.wire.packet import parse_packet
 
@@ -18,12 +18,14 @@ _PATIENCE = 20.0
 
 
 def main() -> None:
-    signalling = SignallingSocket()
-    print("ready", flush=True)
-    while select.select([signalling.fileno()], [], [], _PATIENCE)[0]:
-        arrived_at = time.monotonic()
-        for data in signalling.receive(1):
-            if isinstance(parse_packet(data, WIRE).message, BindingUpdate):
+    with LiveCapture() as capture:
+        print("ready", flush=True)
+        for frame in capture.frames(_PATIENCE):
+            arrived_at = time.monotonic()
+            found = find_signalling(frame.data)
+            if found is not None and isinstance(
+                parse_packet(found.packet, WIRE).message, BindingUpdate
+            ):
                 print(arrived_at, flush=True)
                 return
     sys.exit("no Binding Update came")

@@ -122,10 +122,11 @@ def decapsulation_rules(
     """Return the rules that send an accepted outer packet to its decapsulation."""
     if encapsulation is Encapsulation.IP6TNL:
         return ()
-    # the inner destination stands 24 octets into the second IPv6 header
+    # Next Header stands 6 octets, the destination 24 into the second IPv6 header. A tunnel in the
+    # tunnel is of a mobile router behind a mobile router: forwarded to prerouting once more
     deliver = ", ".join(f"{int(address):#034x}" for address in sorted(local_addresses))
     return (
-        f"@nh,512,128 {{ {deliver} }} ip6 daddr set {_DELIVER_INNER.network_address} accept",
+        f"@nh,368,8 != 41 @nh,512,128 {{ {deliver} }} ip6 daddr set {_DELIVER_INNER.network_address} accept",
         f"ip6 daddr set {_FORWARD_INNER.network_address} accept",
     )
 
@@ -232,5 +233,6 @@ def outer_packet_rules(encapsulation: Encapsulation) -> tuple[str, ...]:
         f"meta mark & {marks.ENCAP:#010x} == 0 accept",
         f"meta mark & {marks.OUTER:#010x} == 0 {set_mark(marks.FIREWALL_MASK, marks.OUTER)} accept",
         *([copy_class] if encapsulation is Encapsulation.IP6TNL else []),
-        f"{has_mark(marks.BICAST)} ip6 flowlabel set {marks.BICAST_FLOW_LABEL:#x}",
+        # not on a tunnel in a tunnel: there is nothing in its headers to know duplicates by
+        f"{has_mark(marks.BICAST)} @nh,368,8 != 41 ip6 flowlabel set {marks.BICAST_FLOW_LABEL:#x}",
     )

@@ -351,8 +351,8 @@ def _uplink_chains(slots: list[int]) -> Iterable[Chain]:
             f"inner_{slot}",
             (
                 f"{has_mark(marks.BICAST)} goto inner_bicast_{slot}",
-                f"ct direction original goto learn_original_{slot}",
-                f"ct direction reply goto learn_reply_{slot}",
+                f"ct direction vmap {{ original : goto learn_original_{slot}, "
+                f"reply : goto learn_reply_{slot} }}",
             ),
         )
         yield Chain(
@@ -394,19 +394,17 @@ def _downlink_chains(slots: list[int]) -> Iterable[Chain]:
         (
             f"{fragments.UNSTEERED_ICMPV6} return",
             set_mark(0, marks.ENCAP),
-            *(
-                f"ct direction {here.name} ct mark & {back.bicast:#010x} != 0 "
-                f"goto downlink_bicast_{here.name}"
-                for here, back in ways
-            ),
-            *(
-                f"ct direction {here.name} ct mark & {back.slot_mask:#010x} vmap "
-                f"{_slot_map(slots, 'goto to', back)}"
-                for here, back in ways
-                if slots
-            ),
+            "ct direction vmap { original : goto downlink_original, reply : goto downlink_reply }",
         ),
     )
+    for here, back in ways:
+        elements = ", ".join(
+            f"{back.mark_slot(slot) | bits:#010x} : goto {verdict}"
+            for slot in slots
+            for bits, verdict in ((0, f"to_{slot}"), (back.bicast, f"downlink_bicast_{here.name}"))
+        )
+        by_mark = f"ct mark & {back.slot_mask | back.bicast:#010x} vmap {{ {elements} }}"
+        yield Chain(f"downlink_{here.name}", (by_mark,) if slots else ())
     for here, back in ways:
         yield Chain(
             f"downlink_bicast_{here.name}",

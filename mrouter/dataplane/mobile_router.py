@@ -20,6 +20,7 @@ from mrouter.dataplane.state import (
 )
 from mrouter.policy.model import Bicast, Drop
 from mrouter.policy.resolve import resolve
+from mrouter.protocol.bindings import MAX_SLOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -136,6 +137,9 @@ def _build_table(view: MobileRouterView) -> NftTable:
             "map",
             {str(path.care_of_address): f"goto decap_{path.slot}" for path in view.paths},
         ),
+        # named, so that a change of one path touches no packet of the others
+        _slot_map("unseen", "jump unseen", view.paths),
+        _slot_map("outer", "goto outer", view.paths),
         NftSet(
             "actions",
             # an element's counter is its policy's
@@ -216,10 +220,7 @@ def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tupl
             (
                 "ip6 daddr != @home counter name inner_rejected drop",
                 "ip6 saddr @home counter name inner_rejected drop",
-                *(
-                    f"{has_mark(marks.BICAST)} {rule}"
-                    for rule in _optional_vmap("jump unseen", view.paths)
-                ),
+                f"{has_mark(marks.BICAST)} meta mark & {marks.SLOT_MASK:#010x} vmap @unseen",
                 "update @received { ct mark . meta mark }",
                 *_clamp_rules(view),
                 set_mark(0, 0),
@@ -288,24 +289,21 @@ def _path_chains(view: MobileRouterView) -> Iterable[Chain]:
         "postrouting",
         (
             *fragments.outer_packet_rules(view.encapsulation),
-            *_optional_vmap("goto outer", view.paths),
+            f"meta mark & {marks.SLOT_MASK:#010x} vmap @outer",
         ),
         "type filter hook postrouting priority mangle;",
     )
 
 
+def _slot_map(name: str, verdict: str, paths: Iterable[TunnelPath]) -> NftSet:
+    elements = {f"{marks.mark_slot(path.slot):#010x}": f"{verdict}_{path.slot}" for path in paths}
+    # of a known size, the kernel makes it as fast a hash as it makes an unnamed one
+    return NftSet(name, f"type mark : verdict; size {MAX_SLOT + 1};", "map", elements)
+
+
 def _match_interfaces(key: str, set_name: str, names: tuple[str, ...]) -> str:
     """Return the match; one name is compared, which is cheaper than a look-up."""
     return f'{key} "{names[0]}"' if len(names) == 1 else f"{key} @{set_name}"
-
-
-def _optional_vmap(verdict: str, paths: tuple[TunnelPath, ...]) -> tuple[str, ...]:
-    if not paths:
-        return ()
-    elements = ", ".join(
-        f"{marks.mark_slot(path.slot):#010x} : {verdict}_{path.slot}" for path in paths
-    )
-    return (f"meta mark & {marks.SLOT_MASK:#010x} vmap {{ {elements} }}",)
 
 
 def _action_rules(action: Action, chosen: Mapping[str, TunnelPath]) -> tuple[str, ...]:

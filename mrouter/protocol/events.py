@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv6Address
 
     from mrouter.protocol.keygen_tokens import BindingAuthorization
+    from mrouter.wire.home_discovery import DiscoveryPacket
     from mrouter.wire.messages import Packet
 
 
@@ -47,6 +48,13 @@ class PacketReceived:
 
     packet: Packet
     via_home_agent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryReceived:
+    """A well-formed message of home agent discovery or prefix discovery arrived."""
+
+    packet: DiscoveryPacket
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,7 @@ class HomeAddressOptionSeen:
 
 Event = (
     PacketReceived
+    | DiscoveryReceived
     | EgressChanged
     | TimerFired
     | StopRequested
@@ -152,6 +161,14 @@ class SendPacket:
     key_for: IPv6Address | None = None
     authorization: BindingAuthorization | None = None
     via_home_agent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SendDiscovery:
+    """Send ``packet`` by egress link ``link`` (None: by the ordinary routes)."""
+
+    packet: DiscoveryPacket
+    link: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,4 +214,12 @@ class Noted:
     fields: tuple[tuple[str, str], ...] = field(default=())
 
 
-Effect = SendPacket | BindingsChanged | CheckDuplicate | AdvertiseNeighbour | Counted | Noted
+Effect = (
+    SendPacket
+    | SendDiscovery
+    | BindingsChanged
+    | CheckDuplicate
+    | AdvertiseNeighbour
+    | Counted
+    | Noted
+)

@@ -18,12 +18,14 @@ from mrouter.protocol.events import (
     BindingsChanged,
     CheckDuplicate,
     Counted,
+    DiscoveryReceived,
     DuplicateChecked,
     ForwardingFailed,
     PacketReceived,
     SendPacket,
 )
 from mrouter.protocol.home_defence import HeldRequests, find_undefended
+from mrouter.protocol.home_directory import HomeDirectory
 from mrouter.protocol.home_memory import HomeAgentMemory, SavedBinding
 from mrouter.protocol.home_registration import (
     Discard,
@@ -73,6 +75,7 @@ class HomeAgent:
         self._cache = BindingCache()
         self._replay = ReplayGuard(started.unix, settings.timestamp_window)
         self._held = HeldRequests()
+        self._directory = HomeDirectory(settings, started.monotonic)
         self._next_error_at = started.monotonic
 
     @property
@@ -127,6 +130,10 @@ class HomeAgent:
             effects += self._give_up_forwarding(event)
         elif isinstance(event, DuplicateChecked):
             effects += self._finish_check(event, now)
+        elif isinstance(event, DiscoveryReceived):
+            home = event.packet.home_address
+            bindings = [] if home is None else self._cache.list_of(home)
+            effects += self._directory.answer(event.packet, bindings, now.monotonic)
         return effects
 
     # --- deadlines ------------------------------------------------------------------------

@@ -75,12 +75,26 @@ class ServedMobileRouter:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerHomeAgent:
+    """A home agent of the same home link; ``nemo``: it serves mobile routers.
+
+    The higher ``preference`` is, the earlier mobile nodes shall try it.
+    """
+
+    address: IPv6Address
+    preference: int = 0
+    nemo: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class HomeAgentSettings:
     """Whom a home agent serves, and within which bounds (RFC 6275 §10, RFC 3963 §6).
 
     ``home_prefixes`` are the home links. Times in seconds. ``timestamp_window`` is how far a
     replay protection timestamp may be from our clock (RFC 4285 §6). ``home_link`` is the
     interface of the home link, where home addresses are defended; None where it is virtual.
+    ``preference`` and ``peers`` are for mobile nodes that look for home agents;
+    ``prefix_lifetime`` is what they are told of the home prefixes.
     """
 
     address: IPv6Address
@@ -91,6 +105,9 @@ class HomeAgentSettings:
     timestamp_window: float = 7.0
     nemo: bool = True
     home_link: str | None = None
+    preference: int = 0
+    peers: tuple[PeerHomeAgent, ...] = ()
+    prefix_lifetime: int = 30 * 86400
 
 
 @dataclass(frozen=True, slots=True)

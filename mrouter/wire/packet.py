@@ -8,11 +8,12 @@ Home Address option MUST stand after a routing header).
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mrouter.errors import ParseError
 from mrouter.wire.address import parse_routable, parse_unicast
 from mrouter.wire.checksum import MOBILITY_HEADER, compute_checksum, is_checksum_right
+from mrouter.wire.extension_headers import find_header_end, find_headers, serialize_extensions
 from mrouter.wire.message_codec import parse_message, serialize_message
 from mrouter.wire.messages import Packet
 from mrouter.wire.options import BindingAuthorizationData, MnHaAuthentication
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from mrouter.wire.format import WireFormat
 
 IPV6_HEADER_OCTETS = 40
-_ROUTING_HEADER = 43
-_DESTINATION_OPTIONS = 60
 
 _SOURCE_AT = 8
 _DESTINATION_AT = 24
@@ -33,15 +32,6 @@ _ADDRESS_OCTETS = 16
 _IPV6_VERSION = 6
 _IPV6 = struct.Struct("!IHBB16s16s")
 
-_HOME_ADDRESS_OPTION = 201
-_PAD1 = 0
-#: The two high bits of a destination option's type: 00 skips it, others discard (RFC 8200 §4.2).
-_DISCARD_UNRECOGNIZED = 0xC0
-#: Hdr Ext Len 2, PadN up to the option's alignment of 8n+6, type, length (RFC 6275 §6.3).
-_HOME_ADDRESS_HEADER = bytes((2, 1, 2, 0, 0, _HOME_ADDRESS_OPTION, _ADDRESS_OCTETS))
-#: Hdr Ext Len 2, Routing Type 2, Segments Left 1 (RFC 6275 §6.4.1); four reserved octets follow.
-_TYPE_2_ROUTING = bytes((2, 2, 1))
-_RESERVED = bytes(4)
 _ZERO_CHECKSUM = bytes(2)
 
 #: Which octet of the Mobility Header an ICMPv6 Parameter Problem points at (RFC 6275 §9.2).
@@ -66,15 +56,6 @@ class Signer(Protocol):
 # --- reading ------------------------------------------------------------------------------
 
 
-class _Headers(NamedTuple):
-    """Where things lie in a packet; addresses as offsets, 0 for one that is not there."""
-
-    start: int
-    stop: int
-    home_address_at: int
-    routing_home_address_at: int
-
-
 def parse_packet(data: bytes, fmt: WireFormat) -> Packet:
     """Read one IPv6 packet from its first octet; octets past its payload are ignored.
 
@@ -88,7 +69,8 @@ def parse_packet(data: bytes, fmt: WireFormat) -> Packet:
     end = IPV6_HEADER_OCTETS + int.from_bytes(data[4:6], "big")
     if end > len(data):
         raise ParseError(Reason.TRUNCATED, f"{len(data)} octets of {end}")
-    start, stop, home_at, routed_at = _find_headers(data, end)
+    start, home_at, routed_at = find_headers(data, end, MOBILITY_HEADER)
+    stop = find_header_end(data, start, end)
     header = data[start:stop]
     # RFC 6275 §6.1.1: the home address, where the packet has one, stands for the care-of address.
     summed_source = _cut_address(data, home_at or _SOURCE_AT)
@@ -116,58 +98,6 @@ def parse_packet(data: bytes, fmt: WireFormat) -> Packet:
 
 def _cut_address(data: bytes, offset: int) -> bytes:
     return data[offset : offset + _ADDRESS_OCTETS]
-
-
-def _find_headers(data: bytes, end: int) -> _Headers:
-    next_header, offset = data[6], IPV6_HEADER_OCTETS
-    home_at = routed_at = 0
-    if next_header == _ROUTING_HEADER:
-        stop = _find_header_end(data, offset, end)
-        routed_at = _find_type_2_address(data, offset)
-        next_header, offset = data[offset], stop
-    if next_header == _DESTINATION_OPTIONS:
-        stop = _find_header_end(data, offset, end)
-        home_at = _find_home_address(data, offset + 2, stop)
-        next_header, offset = data[offset], stop
-    if next_header != MOBILITY_HEADER:
-        raise ParseError(Reason.NOT_MOBILITY_HEADER, f"next header {next_header}")
-    return _Headers(offset, _find_header_end(data, offset, end), home_at, routed_at)
-
-
-def _find_header_end(data: bytes, offset: int, end: int) -> int:
-    stop = offset + 8 + 8 * data[offset + 1] if offset + 8 <= end else end + 1
-    if stop > end:
-        raise ParseError(Reason.TRUNCATED, "a header ends after its packet")
-    return stop
-
-
-def _find_type_2_address(data: bytes, offset: int) -> int:
-    if data[offset + 1 : offset + 4] != _TYPE_2_ROUTING:
-        raise ParseError(Reason.BAD_EXTENSION_HEADER, "routing header not of type 2")
-    return offset + 8
-
-
-def _find_home_address(data: bytes, offset: int, end: int) -> int:
-    """Return where the Home Address option's address lies, 0 if there is no such option."""
-    found = 0
-    while offset < end:
-        kind = data[offset]
-        if kind == _PAD1:
-            offset += 1
-            continue
-        start = offset + 2
-        stop = start + data[offset + 1] if start <= end else end + 1
-        if stop > end:
-            raise ParseError(Reason.TRUNCATED, f"destination option {kind} ends after its header")
-        if kind == _HOME_ADDRESS_OPTION:
-            # RFC 6275 §6.3: it MUST NOT appear more than once; its length is 16.
-            if found or stop - start != _ADDRESS_OCTETS:
-                raise ParseError(Reason.BAD_EXTENSION_HEADER, "a wrong Home Address option")
-            found = start
-        elif kind & _DISCARD_UNRECOGNIZED:
-            raise ParseError(Reason.BAD_EXTENSION_HEADER, f"destination option {kind}")
-        offset = stop
-    return found
 
 
 # --- writing ------------------------------------------------------------------------------
@@ -202,7 +132,9 @@ def _serialize(packet: Packet, fmt: WireFormat, signer: Signer | None, hop_limit
             raise ValueError(f"an authenticator of {len(authenticator)} octets, not {length}")
         header[signed_length : signed_length + length] = authenticator
     source, destination = packet.source.packed, packet.destination.packed
-    next_header, extensions = _serialize_extensions(packet)
+    next_header, extensions = serialize_extensions(
+        MOBILITY_HEADER, packet.home_address, packet.routing_home_address
+    )
     checksum = compute_checksum(
         _pack_or(packet.home_address, source),
         _pack_or(packet.routing_home_address, destination),
@@ -218,17 +150,3 @@ def _serialize(packet: Packet, fmt: WireFormat, signer: Signer | None, hop_limit
 
 def _pack_or(address: IPv6Address | None, otherwise: bytes) -> bytes:
     return otherwise if address is None else address.packed
-
-
-def _serialize_extensions(packet: Packet) -> tuple[int, bytes]:
-    """Return the IPv6 header's Next Header, and what stands before the Mobility Header."""
-    next_header, extensions = MOBILITY_HEADER, b""
-    if packet.home_address is not None:
-        head = bytes((next_header,)) + _HOME_ADDRESS_HEADER
-        extensions = head + packet.home_address.packed
-        next_header = _DESTINATION_OPTIONS
-    if packet.routing_home_address is not None:
-        head = bytes((next_header,)) + _TYPE_2_ROUTING + _RESERVED
-        extensions = head + packet.routing_home_address.packed + extensions
-        next_header = _ROUTING_HEADER
-    return next_header, extensions

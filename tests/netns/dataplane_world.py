@@ -112,7 +112,7 @@ class Capture:
     def close(self):
         self._socket.close()
 
-    def read(self, quiet=0.05):
+    def read(self, quiet=0.1):
         """Return what has come until nothing came for ``quiet`` seconds; multicast left out."""
         found = []
         while select.select([self._socket], [], [], quiet)[0]:
@@ -174,8 +174,15 @@ class World:
     def apply_ha(self, view, verify=False):
         self.apply("ha", build_home_agent(view), verify)
 
+    def count(self, node, name, expected):
+        """Return the packets that ``name`` has counted, at once if they are as ``expected``."""
+        deadline = time.monotonic() + 1.0
+        while (packets := self.counter(node, name)) != expected and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return packets
+
     def counter(self, node, name):
-        """Return the packets that counter ``name`` has counted."""
+        """Return the packets that counter ``name`` has counted so far."""
         return self.nodes[node](self.planes[node].read_counters)[name][0]
 
     def send(self, node, *packets):

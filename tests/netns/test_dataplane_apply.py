@@ -262,6 +262,11 @@ class Stream:
     def __exit__(self, *_error):
         self.end()
 
+    def go_on(self, packets):
+        """Wait until so many more have been sent."""
+        target = self.sent + packets
+        self._world.wait_for(lambda: self.sent >= target)
+
     def end(self):
         self._ended.set()
         self._thread.join()
@@ -285,7 +290,7 @@ def test_a_restart_of_either_end_interrupts_no_stream(world, port):
                 ("mr", world.apply_mr, make_mobile_router()),
                 ("ha", world.apply_ha, make_home_agent()),
             ):
-                time.sleep(0.02)
+                stream.go_on(20)
                 world.restart(node)
                 apply(view)
         stream.end()
@@ -305,7 +310,7 @@ def test_changes_of_policy_and_links_lose_no_packet_and_double_none(world):
     ]
     with world.capture("cn") as capture, Stream(world, "lfn", numbered(BULK_PORT)) as stream:
         for view in views * 4:
-            time.sleep(0.01)
+            stream.go_on(10)
             world.apply_mr(view)
         stream.end()
         arrived = transports(capture.read(), LFN, CN)
@@ -400,7 +405,7 @@ def test_counters_count_on_over_changes(world):
     world.apply_mr(make_mobile_router(links=[LTE, SAT]))
     world.exchange("lfn", udp(LFN, CN), at=[])
 
-    assert world.counter("mr", "uplink-lte") == 2
+    assert world.count("mr", "uplink-lte", 2) == 2
 
 
 def test_what_a_policy_sent_and_received_is_counted(world):

@@ -80,7 +80,7 @@ def test_dropped_flows_are_counted(world):
     (seen,) = world.exchange("lfn", udp(LFN, CN, DROPPED_PORT), at=["net"])
 
     assert uplinks(seen) == []
-    assert world.counter("mr", "policy_dropped") == 1
+    assert world.count("mr", "policy_dropped", 1) == 1
 
 
 def test_two_care_of_addresses_on_one_interface_each_keep_their_source(world):
@@ -180,8 +180,8 @@ def test_bicast_uplink_delivers_each_of_two_equal_packets_once(world, packet):
 
     assert uplinks(at_net) == [(LTE, care_of(LTE))] * 2 + [(WIFI, care_of(WIFI))] * 2
     assert transports(at_cn, LFN, CN) == strip(packet, packet)
-    assert world.counter("mr", "bicast_copies") == 2
-    assert world.counter("ha", "duplicates_dropped") == 2
+    assert world.count("mr", "bicast_copies", 2) == 2
+    assert world.count("ha", "duplicates_dropped", 2) == 2
 
 
 @pytest.mark.parametrize(
@@ -196,8 +196,8 @@ def test_bicast_downlink_delivers_each_of_two_equal_packets_once(world, payload)
 
     assert downlinks(at_net) == sorted([care_of(LTE), care_of(WIFI)] * 2)
     assert transports(at_lfn, CN, LFN) == strip(back, back)
-    assert world.counter("ha", "bicast_copies") == 2
-    assert world.counter("mr", "duplicates_dropped") == 2
+    assert world.count("ha", "bicast_copies", 2) == 2
+    assert world.count("mr", "duplicates_dropped", 2) == 2
 
 
 def test_a_bicast_ping_is_answered_once_by_bicast(world):
@@ -216,8 +216,8 @@ def test_bicast_to_the_routers_own_address_is_delivered_once(world):
     output = world.lab.execute("cn", ping).stdout
 
     # the first is answered by bicast, so that the later ones are bicast too
-    assert world.counter("ha", "bicast_copies") == 2
-    assert world.counter("mr", "duplicates_dropped") == 2
+    assert world.count("ha", "bicast_copies", 2) == 2
+    assert world.count("mr", "duplicates_dropped", 2) == 2
     assert "DUP!" not in output
 
 
@@ -284,7 +284,7 @@ def test_prefixes_of_any_length_are_served(world, length):
 
     assert transports(at_cn, LFN, CN) == strip(udp(LFN, CN))
     assert mentions(none, outside) == []
-    assert world.counter("ha", "inner_rejected") == 1
+    assert world.count("ha", "inner_rejected", 1) == 1
     assert downlinks(at_net) == [care_of(LTE)]
     assert transports(at_lfn, CN, LFN) == strip(udp(CN, LFN))
 

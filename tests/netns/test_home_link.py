@@ -1,12 +1,11 @@
-"""A home agent on a real home link: duplicates, proxy neighbour discovery (RFC 6275 §10.3, §10.4)."""
+"""A home agent on a real home link: duplicates, proxy neighbour discovery (RFC 6275 §10)."""
 
 from __future__ import annotations
 
 import os
-from ipaddress import IPv6Address
 
 import pytest
-from agent_lab import HOME_AGENT, MOBILE_ROUTER, AgentLab, Sniffer, wait_until
+from agent_lab import HOME_AGENT, MOBILE_ROUTER, AgentLab, wait_until
 
 from mrouter.lab import namespaces, plan
 
@@ -95,7 +94,7 @@ def test_unicast_probe_of_a_neighbour_is_answered_for_the_mobile_router(lab):
 
 
 def test_binding_that_begins_takes_over_what_neighbours_know(lab):
-    stale = ("lladdr", "02:00:00:00:00:99", "dev", "eth0")
+    stale = ("nud", "stale", "lladdr", "02:00:00:00:00:99", "dev", "eth0")
     lab.at_home("neighbour", "ip", "neigh", "add", HOME, *stale)
     lab.start()
 

@@ -94,7 +94,7 @@ def test_steering_takes_the_first_link_that_is_usable():
 def test_bicast_sends_a_copy_by_one_link_and_itself_by_the_other():
     view = make_mobile_router()
 
-    *copies, mark, _count, last = follow_policy(build_mobile_router(view), view, "call")
+    *copies, mark, last = follow_policy(build_mobile_router(view), view, "call")
 
     assert copies == ["jump copy_1"]
     assert mark.endswith(f"| {marks.ENCAP | marks.BICAST | marks.mark_slot(2):#010x}")
