@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 # what the agents, the lab and the tests need of Debian 12
 PACKAGES := iproute2 libnftables1 nftables python3-venv
 TEST_PACKAGES := conntrack iperf3 iputils-ping tshark
+KERNEL_PACKAGES := busybox-static kmod qemu-system-x86
 STAMP := $(VENV)/installed
 # programs of Debian packages that would start a service if they were installed
 UNPACKED := $(CURDIR)/$(VENV)/debian
 PROMTOOL := $(UNPACKED)/usr/bin/promtool
 
-.PHONY: demo test test-unit lint bench clean packages test-packages
+.PHONY: demo test test-kernels test-unit lint bench clean packages test-packages
 .DEFAULT_GOAL := help
 
 help: ## Show what there is to make
@@ -31,11 +32,15 @@ lint: $(STAMP) ## Run the linters and the type checker
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+test-kernels: $(STAMP) ## Run the ip6tnl data plane on a Debian kernel under emulation; minutes
+	$(call install,$(KERNEL_PACKAGES))
+	$(BIN)/python tests/kernels/boot.py
+
 bench: $(STAMP) test-packages ## Measure, and write bench/RESULTS.md
 	$(BIN)/python -m bench
 
 clean: ## Remove the virtual environment and every cache
-	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # Install the Debian packages $(1) that are missing; no network is used when none is.
 define install

@@ -49,8 +49,8 @@ class SignallingSocket:
     def __init__(self, group: int) -> None:
         """Open the sockets; ``group`` is the netfilter log group of our rule.
 
-        :raises DataplaneError: without CAP_NET_ADMIN and CAP_NET_RAW, without the kernel's
-            netfilter log, or if another agent has the group.
+        :raises DataplaneError: without the kernel's netfilter log, or if another agent has the
+            group.
         """
         self._receiver = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
@@ -116,9 +116,8 @@ class SignallingSocket:
 
 def _explain(error: OSError) -> tuple[str, str]:
     name = errno.errorcode.get(error.errno or 0, str(error.errno))
-    if error.errno == errno.EPERM:
-        return name, "run as root, or with CAP_NET_ADMIN"
-    if error.errno == errno.EBUSY:
+    if error.errno in (errno.EPERM, errno.EBUSY):
+        # a group belongs to the first who asks
         return name, "another agent runs in this network namespace: stop it first"
     return name, "load the modules nfnetlink_log and nft_log"
 

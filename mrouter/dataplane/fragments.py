@@ -126,7 +126,8 @@ def decapsulation_rules(
     # tunnel is of a mobile router behind a mobile router: forwarded to prerouting once more
     deliver = ", ".join(f"{int(address):#034x}" for address in sorted(local_addresses))
     return (
-        f"@nh,368,8 != 41 @nh,512,128 {{ {deliver} }} ip6 daddr set {_DELIVER_INNER.network_address} accept",
+        f"@nh,368,8 != 41 @nh,512,128 {{ {deliver} }} "
+        f"ip6 daddr set {_DELIVER_INNER.network_address} accept",
         f"ip6 daddr set {_FORWARD_INNER.network_address} accept",
     )
 

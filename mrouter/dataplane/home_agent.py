@@ -312,8 +312,18 @@ def _entry_chains(
         ),
         Chain(
             "output",
-            (fragments.route_copy_rule(), "ip6 daddr @mobile jump downlink"),
+            (fragments.route_copy_rule(), "ip6 daddr @mobile goto out"),
             "type route hook output priority mangle;",
+        ),
+        # an outer packet passes here, too: if it is for a mobile router behind a mobile router
+        # its way is that one's primary care-of address, and it stays an outer packet
+        Chain(
+            "out",
+            (
+                f"{has_mark(marks.OUTER)} "
+                f"{set_mark(marks.OUTER | marks.BICAST, marks.ENCAP)} accept",
+                "goto downlink",
+            ),
         ),
         Chain(
             "postrouting",

@@ -249,17 +249,23 @@ def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tupl
             "output",
             (
                 fragments.route_copy_rule(),
+                "oifname @egress ip6 daddr @home counter name leaks_prevented drop",
                 "ip6 saddr @home jump uplink",
             ),
             "type route hook output priority mangle;",
         ),
         Chain(
             "forward",
-            (
-                f"meta mark & {marks.OUTER:#010x} == 0 iifname @ingress oifname @egress "
-                "counter name leaks_prevented drop",
-            ),
+            (f"meta mark & {marks.OUTER:#010x} == 0 oifname @egress goto clear",),
             "type filter hook forward priority filter;",
+        ),
+        # what is for a part of our prefix that is on no interface would come back by the tunnel
+        Chain(
+            "clear",
+            (
+                "iifname @ingress counter name leaks_prevented drop",
+                "ip6 daddr @home counter name leaks_prevented drop",
+            ),
         ),
     )
 

@@ -71,7 +71,7 @@ def render_removal() -> str:
 
 
 def render_change(old: NftTable, new: NftTable) -> str:
-    """Return one transaction from ``old`` to ``new``, "" if they are equal.
+    """Return one transaction from ``old`` to ``new``, "" if they hold the same.
 
     What is the same in both is not touched: counters count on, dynamic sets keep their elements.
     A base chain's hook or a set's declaration can't be changed in place: then the whole table is
@@ -113,7 +113,7 @@ def render_change(old: NftTable, new: NftTable) -> str:
     ]
     lines += [f"delete chain {TABLE} {name}" for name in gone]
     lines += [f"delete counter {TABLE} {name}" for name in old.counters if name not in new.counters]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _render_element_changes(

@@ -32,6 +32,7 @@ from mrouter.protocol.home_registration import (
     Refuse,
     Request,
     check_care_of_address,
+    check_nesting,
     check_sequence,
     check_type,
     find_prefixes,
@@ -262,6 +263,7 @@ class HomeAgent:
         known = self._cache.get(home, request.ifid)
         if known is None or known.care_of_address != request.care_of_address:
             check_care_of_address(request, router, self._settings.address)
+            check_nesting(request, self._table, self._cache)
         mobile_router = update.mobile_router and self._settings.nemo
         prefixes = find_prefixes(request, router, self._table) if mobile_router else ()
         lifetime = min(update.lifetime, self._settings.max_lifetime) // 4 * 4

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from ipaddress import IPv6Address, IPv6Network
 
+    from mrouter.protocol.binding_cache import BindingCache
     from mrouter.protocol.bindings import CacheEntry
     from mrouter.protocol.prefix_table import PrefixTable
     from mrouter.protocol.settings import SecurityAssociation, ServedMobileRouter
@@ -136,6 +137,25 @@ def check_care_of_address(request: Request, router: ServedMobileRouter, own: IPv
     if address == own or any(address in prefix for prefix in router.prefixes):
         # A tunnel to ourselves, or into the network that it leads to.
         raise Refuse(BindingStatus.ADMINISTRATIVELY_PROHIBITED)
+
+
+def check_nesting(request: Request, table: PrefixTable, cache: BindingCache) -> None:
+    """Refuse a mobile router that would be behind itself.
+
+    A care-of address may lie in another mobile router's network: then the tunnel to it goes
+    through that one's. Were that one in turn behind the first, each packet for either would be
+    put into tunnel after tunnel for ever.
+    """
+    addresses = [request.care_of_address]
+    seen: set[IPv6Address] = set()
+    while addresses:
+        owner = table.find_owner(addresses.pop())
+        if owner is None or owner.home_address in seen:
+            continue
+        if owner.home_address == request.home_address:
+            raise Refuse(BindingStatus.ADMINISTRATIVELY_PROHIBITED)
+        seen.add(owner.home_address)
+        addresses += [entry.care_of_address for entry in cache.list_of(owner.home_address)]
 
 
 def find_prefixes(

@@ -23,10 +23,24 @@ class PrefixTable:
         self._prefixes = prefixes
         self._lengths = sorted({prefix.prefixlen for prefix in prefixes})
         self._starts = sorted(prefix.network_address for prefix in prefixes)
+        self._owners = {
+            (prefix.prefixlen, int(prefix.network_address) >> 128 - prefix.prefixlen): router
+            for router in self._served.values()
+            for prefix in router.prefixes
+        }
 
     def get(self, home_address: IPv6Address) -> ServedMobileRouter | None:
         """Return the mobile router with that home address, or None if it is not served."""
         return self._served.get(home_address)
+
+    def find_owner(self, address: IPv6Address) -> ServedMobileRouter | None:
+        """Return the mobile router whose home address, or in whose prefixes, ``address`` is."""
+        router = self._served.get(address)
+        for length in self._lengths:
+            if router is not None:
+                break
+            router = self._owners.get((length, int(address) >> 128 - length))
+        return router
 
     def check(self, router: ServedMobileRouter, prefix: IPv6Network) -> BindingStatus | None:
         """Return why ``router`` may not register ``prefix``, or None if it may (RFC 3963 §6.2).

@@ -249,8 +249,17 @@ def run_command(config):
     return [sys.executable, "-m", "mrouter", "run", str(config)]
 
 
-def test_a_second_agent_on_the_same_socket_is_refused(lab):
+def test_a_second_agent_in_the_same_namespace_is_refused(lab):
     second = lab.topology.execute("mr", run_command(lab.files.mobile_router), check=False)
+
+    assert second.returncode == 1
+    assert "another agent runs in this network namespace: stop it first" in second.stderr
+    assert second.stderr.count("\n") == 1
+    assert len(lab.mobile_router()["bindings"]) == 3
+
+
+def test_a_second_agent_on_the_same_socket_is_refused(lab):
+    second = lab.topology.execute("lfn", run_command(lab.files.mobile_router), check=False)
 
     assert second.returncode == 1
     path = lab.files.mobile_router_socket

@@ -91,8 +91,9 @@ def test_a_copy_that_the_network_makes_is_counted_as_a_duplicate(lab):
     programs = start_call(lab, time.monotonic() + 0.5, duration=1.0)
     lfn, cn = await_summary(lab, programs, "call-lfn", "call-cn")
 
-    assert (cn["received"], cn["duplicated"]) == (50, 50)
-    assert (lfn["received"], lfn["duplicated"]) == (50, 0)
+    assert cn["received"] == cn["duplicated"] > 40
+    assert lfn["received"] > 40
+    assert lfn["duplicated"] == 0
 
 
 def test_a_silent_link_shows_as_a_gap_and_as_loss_both_ways(lab):
@@ -141,13 +142,13 @@ def test_pings_are_answered_once_each(lab):
 
 def test_traffic_that_is_asked_to_end_still_gives_its_summary(lab):
     programs = start_call(lab, time.monotonic(), duration=100.0)
-    time.sleep(1.0)
+    time.sleep(3.0)
     for program in programs:
         program.terminate()
     lfn, cn = await_summary(lab, programs, "call-lfn", "call-cn")
 
-    assert 0 < lfn["sent"] <= 60
-    assert 0 < cn["sent"] <= 60
+    assert 0 < lfn["sent"] <= 160
+    assert 0 < cn["sent"] <= 160
 
 
 def test_a_bulk_transfer_without_a_server_says_so(lab):

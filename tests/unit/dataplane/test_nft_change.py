@@ -121,6 +121,12 @@ def test_a_change_of_rules_touches_no_other_chain(table, data):
     assert touched == {old.name}
 
 
+def test_another_order_of_the_same_is_no_command():
+    one, other = Chain("one", ("accept",)), Chain("other", ("drop",))
+
+    assert render_change(NftTable((), (), (one, other)), NftTable((), (), (other, one))) == ""
+
+
 def test_a_failover_rewrites_only_what_differs():
     def with_target(target):
         actions = NftSet(
