@@ -116,9 +116,12 @@ class SignallingSocket:
 
 def _explain(error: OSError) -> tuple[str, str]:
     name = errno.errorcode.get(error.errno or 0, str(error.errno))
-    if error.errno in (errno.EPERM, errno.EBUSY):
-        # a group belongs to the first who asks
-        return name, "another agent runs in this network namespace: stop it first"
+    if error.errno == errno.EPERM:
+        # a group belongs to the first who asks, who need not be told apart from a lack of privilege
+        return name, (
+            "another agent runs in this network namespace: stop it first; "
+            "or this one has CAP_NET_ADMIN in another user namespace only"
+        )
     return name, "load the modules nfnetlink_log and nft_log"
 
 

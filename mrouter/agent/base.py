@@ -27,15 +27,18 @@ from mrouter.netlink import RouteSocket
 from mrouter.protocol.events import (
     BindingsChanged,
     Counted,
+    DiscoveryReceived,
     Instant,
     Noted,
     PacketReceived,
+    SendDiscovery,
     SendPacket,
     TimerFired,
 )
 from mrouter.protocol.keys import PacketSigner
 from mrouter.signalling import SignallingSocket
 from mrouter.wire.format import WireFormat
+from mrouter.wire.home_discovery import is_discovery, parse_discovery, serialize_discovery
 from mrouter.wire.messages import BindingAcknowledgement, BindingError
 from mrouter.wire.packet import parse_packet, serialize_packet
 
@@ -259,6 +262,11 @@ class Agent(ABC):
         events: list[Event] = []
         for data in self._signalling.receive(_RECEIVE_BATCH):
             try:
+                if is_discovery(data):
+                    discovery = parse_discovery(data)
+                    self._messages["received", type(discovery.message).__name__, ""] += 1
+                    events.append(DiscoveryReceived(discovery))
+                    continue
                 packet = parse_packet(data, self._format)
             except ParseError as error:
                 self._parse_failures[error.reason] += 1
@@ -332,6 +340,10 @@ class Agent(ABC):
                 sends.append(effect)
             elif isinstance(effect, BindingsChanged):
                 changed = True
+            elif isinstance(effect, SendDiscovery):
+                data = serialize_discovery(effect.packet)
+                if self._transmit(data, effect.link):
+                    self._messages["sent", type(effect.packet.message).__name__, ""] += 1
             elif isinstance(effect, Counted):
                 self._events[effect.what, effect.reason] += 1
             elif isinstance(effect, Noted):

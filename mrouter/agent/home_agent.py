@@ -15,6 +15,7 @@ from mrouter.agent.memory import decode_home_memory, encode_home_memory
 from mrouter.control import ControlError
 from mrouter.dataplane.home_agent import HomeAgentView, build_home_agent
 from mrouter.errors import DataplaneError
+from mrouter.links.anycast import AnycastMembership
 from mrouter.links.home_link import HomeLink
 from mrouter.protocol.events import (
     AdvertiseNeighbour,
@@ -25,6 +26,7 @@ from mrouter.protocol.events import (
 from mrouter.protocol.home_agent import HomeAgent
 from mrouter.protocol.home_defence import list_defended
 from mrouter.protocol.keys import PacketSigner
+from mrouter.wire.home_discovery import find_anycast_address
 from mrouter.wire.messages import find_option
 from mrouter.wire.options import CareOfAddressInformation, MnHaAuthentication
 
@@ -66,6 +68,9 @@ class HomeAgentAgent(Agent):
             for router in config.settings.served
             for network in (IPv6Network(router.home_address), *router.prefixes)
         )
+        self._anycast = tuple(map(find_anycast_address, config.settings.home_prefixes))
+        self._membership = AnycastMembership()
+        self._joined = False
         self._home_link: HomeLink | None = None
         self._detector: DuplicateDetector | None = None
         if config.settings.home_link is not None:
@@ -82,6 +87,7 @@ class HomeAgentAgent(Agent):
             loop.add_reader(self._home_link.fileno(), self._detector.listen)
 
     def _close(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._membership.close()
         if self._home_link is not None and self._detector is not None:
             loop.remove_reader(self._home_link.fileno())
             self._detector.stop()
@@ -129,7 +135,7 @@ class HomeAgentAgent(Agent):
             HomeAgentView(
                 encapsulation=self._encapsulation,
                 address=self._settings.address,
-                local_addresses=(self._settings.address,),
+                local_addresses=(self._settings.address, *self._anycast),
                 device=self._find_device(),
                 served=self._served,
                 bindings=self._role.entries,
@@ -155,6 +161,21 @@ class HomeAgentAgent(Agent):
 
     def _forwarding_succeeded(self) -> None:
         self._forwarded = self._list_bindings()
+        if not self._joined:
+            self._join_anycast()  # only now that the kernel forwards may it
+
+    def _links_changed(self) -> list[Event]:
+        self._joined = False  # an interface that went down has forgotten
+        return []
+
+    def _join_anycast(self) -> None:
+        """Be one of the home agents that discovery requests reach (RFC 6275 §10.5)."""
+        try:
+            self._membership.join(self._settings.home_link or self._find_device(), self._anycast)
+        except OSError as error:
+            note("home-link-unavailable", logging.ERROR, error=str(error))
+        else:
+            self._joined = True
 
     def _list_bindings(self) -> frozenset[tuple[IPv6Address, int | None]]:
         return frozenset((entry.home_address, entry.ifid) for entry in self._role.entries)

@@ -135,6 +135,24 @@ def encode_update_list(entries: Iterable[UpdateListEntry]) -> list[dict[str, Any
     ]
 
 
+def encode_discovered(
+    home_agent: IPv6Address, entries: Iterable[UpdateListEntry]
+) -> dict[str, Any]:
+    """Return ``entries``, and the ``home_agent`` that was found for them, as JSON can carry."""
+    return {
+        "home_agent": _encode_address(home_agent),
+        "bindings": encode_update_list(entries),
+    }
+
+
+def decode_discovered(content: Any) -> tuple[IPv6Address, tuple[UpdateListEntry, ...]]:
+    """Return what ``encode_discovered`` was given, every entry as registered.
+
+    :raises ValueError, TypeError, KeyError: if ``content`` did not come from there.
+    """
+    return _decode_address(content["home_agent"]), decode_update_list(content["bindings"])
+
+
 def decode_update_list(content: Any) -> tuple[UpdateListEntry, ...]:
     """Return what ``encode_update_list`` was given, every entry as registered.
 

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.base import Agent
 from mrouter.agent.flows import list_flows
-from mrouter.agent.memory import decode_update_list, encode_update_list
+from mrouter.agent.memory import (
+    decode_discovered,
+    decode_update_list,
+    encode_discovered,
+    encode_update_list,
+)
 from mrouter.agent.usage import UsageLedger
 from mrouter.dataplane.classify import number_policies
 from mrouter.dataplane.mobile_router import (
@@ -28,12 +33,14 @@ from mrouter.links.egress import (
 )
 from mrouter.loader import load_policies_apart
 from mrouter.policy.resolve import resolve
+from mrouter.protocol.discovering_router import DiscoveringMobileRouter
 from mrouter.protocol.events import EgressAddress, EgressChanged, StopRequested
 from mrouter.protocol.keys import PacketSigner
 from mrouter.protocol.mobile_router import MobileRouter
 from mrouter.protocol.update_list import restore_binding
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from ipaddress import IPv6Address
 
     from mrouter.config.model import MobileRouterConfig
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
     from mrouter.policy.model import PolicyTable
     from mrouter.protocol.bindings import UpdateListEntry
     from mrouter.protocol.events import Effect, Event, Instant
+    from mrouter.protocol.update_list import Binding
     from mrouter.wire.messages import Packet
 
 
@@ -63,16 +71,27 @@ class MobileRouterAgent(Agent):
         self._policy_names: dict[int, str] = {}
         self._policy_links: dict[str, tuple[str, ...]] = {}
         super().__init__(config, f"{self._settings.home_address} {self._settings.home_agent}")
-        kept = self._memory.load(decode_update_list) or ()
-        now, renewal = time.monotonic(), self._settings.ifid_renewal
-        self._role = MobileRouter(
-            config.settings,
-            random.SystemRandom(),
-            [restore_binding(entry, now, renewal) for entry in kept],
-        )
+        self._role = self._restore_role()
         security = config.settings.security
         self._signer = None if security is None else PacketSigner(security)
         self._links: tuple[EgressLink, ...] = ()
+        self._links_towards = self._role.home_agent
+
+    def _restore_role(self) -> MobileRouter | DiscoveringMobileRouter:
+        now, renewal = time.monotonic(), self._settings.ifid_renewal
+
+        def restore(entries: Iterable[UpdateListEntry]) -> list[Binding]:
+            return [restore_binding(entry, now, renewal) for entry in entries]
+
+        generator = random.SystemRandom()
+        if not self._mobile.discover:
+            kept = self._memory.load(decode_update_list) or ()
+            return MobileRouter(self._settings, generator, restore(kept))
+        known = self._memory.load(decode_discovered)
+        if known is None or not known[1]:
+            return DiscoveringMobileRouter(self._settings, generator)
+        home_agent, entries = known
+        return DiscoveringMobileRouter(self._settings, generator, restore(entries), home_agent)
 
     def _handle(self, event: Event, now: Instant) -> list[Effect]:
         return self._role.handle(event, now)
@@ -86,13 +105,17 @@ class MobileRouterAgent(Agent):
     def _find_interface(self, link: str | None) -> str | None:
         return next((item.interface for item in self._mobile.links if item.name == link), None)
 
-    def _links_changed(self) -> list[Event]:
+    def _find_links(self) -> None:
+        self._links_towards = self._role.home_agent
         self._links = find_egress_links(
             [(link.name, link.interface) for link in self._mobile.links],
             self._snapshot,
-            self._settings.home_agent,
+            self._links_towards,
             self._home_networks(),
         )
+
+    def _links_changed(self) -> list[Event]:
+        self._find_links()
         priority = {link.name: link.ifpri for link in self._mobile.links}
         addresses = tuple(
             EgressAddress(link.name, link.interface, address, priority[link.name])
@@ -118,19 +141,23 @@ class MobileRouterAgent(Agent):
         )
 
     def _remember(self) -> Any:
+        if self._mobile.discover:
+            return encode_discovered(self._role.home_agent, self._role.entries)
         return encode_update_list(self._role.entries)
 
     def _home_networks(self) -> tuple[IPv6Network, ...]:
         return (IPv6Network(self._settings.home_address), *self._settings.prefixes)
 
     def _build(self) -> DataplaneState:
+        if self._links_towards != self._role.home_agent:
+            self._find_links()  # the next hop may be another
         paths = self._find_paths()
         egress = tuple(link.interface for link in self._mobile.links)
         local = find_local_addresses(self._snapshot, self._home_networks())
         return build_mobile_router(
             MobileRouterView(
                 encapsulation=self._encapsulation,
-                home_agent=self._settings.home_agent,
+                home_agent=self._role.home_agent,
                 home_address=self._settings.home_address,
                 prefixes=self._settings.prefixes,
                 ingress=self._mobile.ingress,
@@ -217,7 +244,7 @@ class MobileRouterAgent(Agent):
         ]
         return {
             "home_address": str(self._settings.home_address),
-            "home_agent": str(self._settings.home_agent),
+            "home_agent": str(self._role.home_agent),
             "prefixes": [str(prefix) for prefix in self._settings.prefixes],
             "links": [
                 {

@@ -9,12 +9,14 @@ from mrouter.config.schema import (
     ConfigFile,
     HomeAgentFile,
     MobileRouterFile,
+    MobileRouterTable,
     ServedTable,
 )
 from mrouter.errors import ConfigError, FileError, Problem
 from mrouter.protocol.settings import (
     HomeAgentSettings,
     MobileRouterSettings,
+    PeerHomeAgent,
     ServedMobileRouter,
 )
 from mrouter.toml_model import (
@@ -34,9 +36,11 @@ from mrouter.toml_source import (
     sorted_by_line,
     suggest,
 )
+from mrouter.wire.home_discovery import find_anycast_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from ipaddress import IPv6Address
     from pathlib import Path
 
 T = TypeVar("T")
@@ -160,7 +164,7 @@ def _make_mobile_router(file: MobileRouterFile) -> MobileRouterConfig:
     table = file.mobile_router
     settings = MobileRouterSettings(
         home_address=table.home_address,
-        home_agent=table.home_agent,
+        home_agent=_find_home_agent(table),
         prefixes=tuple(table.prefixes),
         explicit=table.prefix_mode,
         security=file.security[0].to_association() if file.security else None,
@@ -173,8 +177,16 @@ def _make_mobile_router(file: MobileRouterFile) -> MobileRouterConfig:
         ingress=tuple(table.ingress),
         policy=table.policy,
         deregister_on_stop=table.deregister_on_stop,
+        discover=table.home_agent is None,
         **_common(file),
     )
+
+
+def _find_home_agent(table: MobileRouterTable) -> IPv6Address:
+    if table.home_agent is not None:
+        return table.home_agent
+    assert table.home_prefix is not None, "the schema requires it"  # noqa: S101
+    return find_anycast_address(table.home_prefix)
 
 
 def _make_home_agent(file: HomeAgentFile) -> HomeAgentConfig:
@@ -188,6 +200,9 @@ def _make_home_agent(file: HomeAgentFile) -> HomeAgentConfig:
         timestamp_window=table.timestamp_window,
         nemo=table.nemo,
         home_link=table.home_link,
+        preference=table.preference,
+        peers=tuple(PeerHomeAgent(row.address, row.preference, row.nemo) for row in table.peers),
+        prefix_lifetime=table.prefix_lifetime,
     )
     return HomeAgentConfig(settings=settings, **_common(file))
 

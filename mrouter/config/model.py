@@ -57,13 +57,17 @@ class Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MobileRouterConfig(Config):
-    """All that a mobile router is told; ``policy`` is the policy file, loaded separately."""
+    """All that a mobile router is told; ``policy`` is the policy file, loaded separately.
+
+    ``discover``: its home agent is to be found; ``settings`` have the anycast address for it.
+    """
 
     settings: MobileRouterSettings
     links: tuple[LinkConfig, ...]
     ingress: tuple[str, ...]
     policy: Path
     deregister_on_stop: bool
+    discover: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from mrouter.toml_model import (
     as_list,
     expect_text,
     one_of,
+    parse_address,
     refuse_empty,
     refuse_nested_prefixes,
     refuse_repeats,
@@ -41,6 +42,8 @@ E = TypeVar("E", bound=Enum)
 #: The lifetime field has 16 bits and counts units of 4 s (RFC 6275 §6.1.7).
 _LONGEST_LIFETIME = 0xFFFF * 4
 _DAY = 86400
+#: Instead of a home agent's address: look for one.
+_DISCOVER = "auto"
 #: What fits into a sockaddr_un with its closing zero.
 _LONGEST_SOCKET_PATH = 107
 _DEFAULT_LISTEN = ("::1", 9362)
@@ -89,6 +92,10 @@ def _check_socket_length(path: Path) -> Path:
     return path
 
 
+def _parse_home_agent(value: Any) -> IPv6Address | None:
+    return None if value == _DISCOVER else parse_address(value)
+
+
 def _refuse_whole_internet(prefix: IPv6Network) -> IPv6Network:
     if prefix.prefixlen == 0:
         raise MistakeError(f"{prefix} is the whole Internet, not a network")
@@ -101,6 +108,8 @@ _Networks = Annotated[
     AfterValidator(refuse_nested_prefixes),
 ]
 _Path = Annotated[Path, PlainValidator(_resolve_path)]
+#: Home Agent Preference (RFC 6275 §7.4) has 16 bits and a sign.
+_Preference = Annotated[int, AfterValidator(within(-0x8000, 0x7FFF))]
 _Lifetime = Annotated[int, AfterValidator(within(8, _LONGEST_LIFETIME, "seconds"))]
 
 
@@ -138,7 +147,10 @@ class MobileRouterTable(StrictModel):
     """[mobile-router] in a mobile router's file."""
 
     home_address: Address = Field(examples=['home-address = "2001:db8:f1::100"'])
-    home_agent: Address = Field(examples=['home-agent = "2001:db8:f0::2"'])
+    home_prefix: Prefix | None = None
+    home_agent: Annotated[IPv6Address | None, PlainValidator(_parse_home_agent)] = Field(
+        examples=['home-agent = "2001:db8:f0::2"']
+    )
     prefixes: _Networks = Field(examples=['prefixes = ["2001:db8:a1::/64"], or [] for none'])
     prefix_mode: Annotated[bool, PlainValidator(one_of({"explicit": True, "implicit": False}))] = (
         True
@@ -153,9 +165,14 @@ class MobileRouterTable(StrictModel):
 
     @field_validator("home_agent")
     @classmethod
-    def _refuse_own_address(cls, home_agent: IPv6Address, info: ValidationInfo) -> IPv6Address:
+    def _check_home_agent(
+        cls, home_agent: IPv6Address | None, info: ValidationInfo
+    ) -> IPv6Address | None:
         if home_agent == info.data.get("home_address"):
             raise MistakeError(f"{home_agent} is the home address already")
+        if home_agent is None and info.data.get("home_prefix") is None:
+            message = f'"{_DISCOVER}" looks for home agents of home-prefix, which is missing'
+            raise MistakeError(message, 'write home-prefix = "2001:db8:f1::/64"')
         return home_agent
 
 
@@ -185,6 +202,14 @@ class MobileRouterFile(ConfigFile):
     )
 
 
+class PeerTable(StrictModel):
+    """One of ``peers`` in [home-agent]."""
+
+    address: Address = Field(examples=['address = "2001:db8:f0::3"'])
+    preference: _Preference = 0
+    nemo: bool = True
+
+
 class HomeAgentTable(StrictModel):
     """[home-agent] in a home agent's file."""
 
@@ -197,6 +222,9 @@ class HomeAgentTable(StrictModel):
     timestamp_window: Annotated[float, AfterValidator(within(1, _DAY, "seconds"))] = 7.0
     nemo: bool = True
     home_link: InterfaceName | None = None
+    preference: _Preference = 0
+    peers: list[PeerTable] = Field(default_factory=list)
+    prefix_lifetime: Annotated[int, AfterValidator(within(60, 0xFFFFFFFF, "seconds"))] = 30 * _DAY
 
     @field_validator("max_lifetime")
     @classmethod

@@ -95,7 +95,9 @@ def raw_chains() -> tuple[Chain, ...]:
 
 
 def input_chain(encapsulation: Encapsulation) -> Chain:
-    """Hand Mobility Header packets to the agent, and keep the kernel from answering them.
+    """Hand signalling to the agent, and keep the kernel from answering it.
+
+    Mobility Headers, and the ICMPv6 messages of RFC 6275 §6.5 to §6.8.
 
     A kernel without ``mip6`` would answer the Home Address option and the type 2 routing header
     with a Parameter Problem.
@@ -103,7 +105,10 @@ def input_chain(encapsulation: Encapsulation) -> Chain:
     What seg6 delivers locally has not passed prerouting without its outer header: it is looked
     at here.
     """
-    rules = [f"meta l4proto 135 log group {SIGNALLING_GROUP} drop"]
+    rules = [
+        f"{kind} log group {SIGNALLING_GROUP} drop"
+        for kind in ("meta l4proto 135", "icmpv6 type { 144-147 }")
+    ]
     if encapsulation is Encapsulation.SEG6:
         rules.append(f"{has_mark(marks.DECAP)} ip6 daddr != {_DECAPSULATE} jump inner")
     return Chain("input", tuple(rules), "type filter hook input priority filter;")

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 #: How long a home agent may leave us without a binding while there are links, in seconds: the
 #: first Binding Update and two repetitions (RFC 6275 §11.8: 1.5, 3 and 6 s).
 PATIENCE = 10.5
+#: Before a search that follows one whose home agents all were of no use, in seconds; doubled.
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 960.0
 
 
 class DiscoveringMobileRouter:
@@ -57,6 +59,7 @@ class DiscoveringMobileRouter:
         self._router: MobileRouter | None = None
         self._home_agent = settings.home_agent
         self._impatient_at: float | None = None
+        self._pause = _FIRST_PAUSE
         self._stopped = False
         if known is not None:
             self._home_agent = known
@@ -102,10 +105,11 @@ class DiscoveringMobileRouter:
         return effects + self._pursue(now)
 
     def _take_addresses(self, event: EgressChanged, now: float) -> None:
+        changed = event.addresses != self._addresses
         self._addresses = event.addresses
         if not self._addresses:
             self._search.stop()
-        elif self._router is None:
+        elif self._router is None and changed:
             self._search.start(now)  # a link may lead where the others do not
 
     def _take_reply(self, event: DiscoveryReceived, now: Instant) -> list[Effect]:
@@ -123,7 +127,8 @@ class DiscoveringMobileRouter:
         if not self._candidates:
             self._home_agent, self._router = self._settings.home_agent, None
             if self._addresses:
-                self._search.start(now.monotonic)
+                self._search.start(now.monotonic + self._pause)
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             return [BindingsChanged()]
         self._home_agent = self._candidates.pop(0)
         self._router = MobileRouter(
@@ -139,7 +144,9 @@ class DiscoveringMobileRouter:
         effects: list[Effect] = []
         if self._router is not None:
             entries = self._router.entries
-            if not self._addresses or any(entry.usable for entry in entries):
+            if any(entry.usable for entry in entries):
+                self._impatient_at, self._pause = None, _FIRST_PAUSE
+            elif not self._addresses:
                 self._impatient_at = None
             elif self._is_refused() or (
                 self._impatient_at is not None and self._impatient_at <= now.monotonic

@@ -37,10 +37,11 @@ class HomeAgentSearch:
         self.due_at: float | None = None
         """When to ask next, in monotonic seconds; None while there is no search."""
 
-    def start(self, now: float) -> None:
-        """Begin to ask, or begin anew."""
+    def start(self, at: float) -> None:
+        """Begin to ask, or begin anew, at ``at``."""
         self._tries = 0
-        self.due_at = now
+        self._identifier = self._random.randrange(1 << 16)
+        self.due_at = at
 
     def stop(self) -> None:
         """Ask no more, and take no reply."""
@@ -50,8 +51,7 @@ class HomeAgentSearch:
         """Ask from each link's first care-of address; sets the next time."""
         if self._tries > DHAAD_RETRIES:
             self._tries = 0
-        self._identifier = self._random.randrange(1 << 16)
-        request = HomeAgentRequest(self._identifier, self._mobile_router)
+        request = HomeAgentRequest(self._identifier or 0, self._mobile_router)
         wait = INITIAL_DHAAD_TIMEOUT * 2**self._tries if self._tries < DHAAD_RETRIES else _REST
         self._tries += 1
         self.due_at = now + wait

@@ -30,6 +30,7 @@ class MobileRouter:
     def __init__(
         self, settings: MobileRouterSettings, random: Random, kept: Iterable[Binding] = ()
     ) -> None:
+        self.home_agent = settings.home_agent
         self._home = HomeRegistrar(settings, random, self._find_ifids, kept)
         self._routes = RouteOptimizer(settings, random, self._find_ifids)
         self._stopped = False
