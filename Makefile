@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # what the agents, the lab and the tests need of Debian 12
 PACKAGES := iproute2 libnftables1 nftables python3-venv
-TEST_PACKAGES := conntrack iperf3 iputils-ping tshark
+TEST_PACKAGES := conntrack iputils-ping
+BENCH_PACKAGES := iperf3
 KERNEL_PACKAGES := busybox-static kmod qemu-system-x86
 STAMP := $(VENV)/installed
 # programs of Debian packages that would start a service if they were installed
@@ -36,7 +37,8 @@ test-kernels: $(STAMP) ## Run the ip6tnl data plane on a Debian kernel under emu
 	$(call install,$(KERNEL_PACKAGES))
 	$(BIN)/python tests/kernels/boot.py
 
-bench: $(STAMP) test-packages ## Measure, and write bench/RESULTS.md
+bench: $(STAMP) ## Measure, and write bench/RESULTS.md
+	$(call install,$(BENCH_PACKAGES))
 	$(BIN)/python -m bench
 
 clean: ## Remove the virtual environment and every cache

@@ -23,7 +23,9 @@ from pyroute2.netlink import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_HEADER = struct.Struct("=LHHLL")
+#: struct nlmsghdr, struct nlattr.
+HEADER = struct.Struct("=LHHLL")
+ATTRIBUTE = struct.Struct("=HH")
 _RECEIVE_SIZE = 1 << 20
 #: So many messages go out before their answers are read: both fit the socket's buffers.
 _BATCH = 256
@@ -61,8 +63,8 @@ class RawMessage:
         """Put header and body together in ``data``."""
         header = self._header
         self.data = (
-            _HEADER.pack(
-                _HEADER.size + len(self._body),
+            HEADER.pack(
+                HEADER.size + len(self._body),
                 header["type"],
                 header["flags"],
                 header["sequence_number"],
@@ -107,7 +109,7 @@ class RouteSocket:
         found: list[Any] = []
         while True:
             data = self._socket.recv(_RECEIVE_SIZE)
-            for kind_, sequence, body in _split(data):
+            for kind_, sequence, body in split_messages(data):
                 if sequence != self._sequence:
                     continue
                 if kind_ == NLMSG_DONE:
@@ -131,7 +133,7 @@ class RouteSocket:
         self._socket.send(data)
         answers: dict[int, NetlinkFailure | None] = {}
         while len(answers) < len(batch):
-            for kind, sequence, body in _split(self._socket.recv(_RECEIVE_SIZE)):
+            for kind, sequence, body in split_messages(self._socket.recv(_RECEIVE_SIZE)):
                 if kind == NLMSG_ERROR and sequence >= first:
                     answers[sequence] = _read_failure(body)
         return [answers[first + index] for index in range(len(batch))]
@@ -144,35 +146,47 @@ class RouteSocket:
         message.encode()
 
 
-def _split(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+def read_attributes(data: bytes) -> dict[int, bytes]:
+    """Return netlink attributes by type; of a type that stands twice, the last."""
+    found: dict[int, bytes] = {}
     offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, _flags, sequence, _port = _HEADER.unpack_from(data, offset)
-        if length < _HEADER.size:
+    while offset + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < ATTRIBUTE.size:
+            break
+        found[kind] = data[offset + ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+def make_attribute(kind: int, value: bytes) -> bytes:
+    """Return one netlink attribute, padded."""
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def split_messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (type, sequence number, whole message) of the netlink messages in ``data``."""
+    offset = 0
+    while offset + HEADER.size <= len(data):
+        length, kind, _flags, sequence, _port = HEADER.unpack_from(data, offset)
+        if length < HEADER.size:
             return
         yield kind, sequence, data[offset : offset + length]
         offset += (length + 3) & ~3
 
 
 def _read_failure(body: bytes) -> NetlinkFailure | None:
-    code = -struct.unpack_from("=i", body, _HEADER.size)[0]
+    code = -struct.unpack_from("=i", body, HEADER.size)[0]
     if code == 0:
         return None
     return NetlinkFailure(code, _read_extended_message(body))
 
 
 def _read_extended_message(body: bytes) -> str:
-    flags = _HEADER.unpack_from(body)[2]
+    flags = HEADER.unpack_from(body)[2]
     if not flags & _NLM_F_ACK_TLVS:
         return ""
-    request = _HEADER.size + 4
-    length = _HEADER.size if flags & _NLM_F_CAPPED else struct.unpack_from("=L", body, request)[0]
-    offset = request + ((length + 3) & ~3)
-    while offset + 4 <= len(body):
-        size, kind = struct.unpack_from("=HH", body, offset)
-        if size < 4:
-            break
-        if kind == _NLMSGERR_ATTR_MSG:
-            return body[offset + 4 : offset + size].rstrip(b"\0").decode(errors="replace")
-        offset += (size + 3) & ~3
-    return ""
+    request = HEADER.size + 4
+    length = HEADER.size if flags & _NLM_F_CAPPED else struct.unpack_from("=L", body, request)[0]
+    attributes = read_attributes(body[request + ((length + 3) & ~3) :])
+    return attributes.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")

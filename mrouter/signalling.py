@@ -15,6 +15,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from mrouter.errors import DataplaneError
+from mrouter.netlink import HEADER, make_attribute, read_attributes, split_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +24,8 @@ _NETLINK_NETFILTER = 12
 _RECEIVE_SIZE = 1 << 17
 _RECEIVE_BUFFER = 4 << 20
 
-#: struct nlmsghdr and struct nfgenmsg (the group is in network byte order), struct nlattr.
-_HEADER = struct.Struct("=LHHLL")
+#: struct nfgenmsg: the group is in network byte order.
 _GENERIC = struct.Struct("!BBH")
-_ATTRIBUTE = struct.Struct("=HH")
 _CODE = struct.Struct("=i")
 _NLMSG_ERROR = 2
 _NLM_F_REQUEST_ACK = 0x5
@@ -81,9 +80,10 @@ class SignallingSocket:
                 return
             except OSError:
                 continue  # ENOBUFS: some were lost, and will be sent again
-            for kind, body in _split_messages(data):
+            for kind, _sequence, message in split_messages(data):
                 if kind == _MSG_PACKET:
-                    yield from _find_payload(body)
+                    attributes = read_attributes(message[HEADER.size + _GENERIC.size :])
+                    yield attributes[_PAYLOAD]
 
     def send(self, packet: bytes, interface: str | None) -> None:
         """Send a whole IPv6 packet by ``interface``, or by the ordinary routes.
@@ -102,12 +102,14 @@ class SignallingSocket:
             raise
 
     def _configure(self, group: int, kind: int, value: bytes) -> None:
-        attribute = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value
-        body = _GENERIC.pack(socket.AF_UNSPEC, 0, group) + attribute + bytes(-len(attribute) % 4)
-        header = _HEADER.pack(_HEADER.size + len(body), _MSG_CONFIG, _NLM_F_REQUEST_ACK, 0, 0)
+        body = _GENERIC.pack(socket.AF_UNSPEC, 0, group) + make_attribute(kind, value)
+        header = HEADER.pack(HEADER.size + len(body), _MSG_CONFIG, _NLM_F_REQUEST_ACK, 0, 0)
         self._receiver.send(header + body)
-        answers = _split_messages(self._receiver.recv(_RECEIVE_SIZE))
-        code = next(-_CODE.unpack_from(body)[0] for kind, body in answers if kind == _NLMSG_ERROR)
+        code = next(
+            -_CODE.unpack_from(message, HEADER.size)[0]
+            for answer, _sequence, message in split_messages(self._receiver.recv(_RECEIVE_SIZE))
+            if answer == _NLMSG_ERROR
+        )
         if code:
             raise DataplaneError(
                 f"listen to netfilter log group {group}", *_explain(OSError(code, ""))
@@ -123,27 +125,6 @@ def _explain(error: OSError) -> tuple[str, str]:
             "or this one has CAP_NET_ADMIN in another user namespace only"
         )
     return name, "load the modules nfnetlink_log and nft_log"
-
-
-def _split_messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, _flags, _sequence, _port = _HEADER.unpack_from(data, offset)
-        if length < _HEADER.size:
-            return
-        yield kind, data[offset + _HEADER.size : offset + length]
-        offset += (length + 3) & ~3
-
-
-def _find_payload(body: bytes) -> Iterator[bytes]:
-    offset = _GENERIC.size
-    while offset + _ATTRIBUTE.size <= len(body):
-        length, kind = _ATTRIBUTE.unpack_from(body, offset)
-        if length < _ATTRIBUTE.size:
-            return
-        if kind == _PAYLOAD:
-            yield body[offset + _ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3
 
 
 def _open_sender(interface: str | None) -> socket.socket:

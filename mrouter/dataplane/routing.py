@@ -20,7 +20,7 @@ from mrouter.dataplane.state import (
     Seg6Decapsulation,
     Seg6Encapsulation,
 )
-from mrouter.netlink import RawMessage
+from mrouter.netlink import RawMessage, make_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,21 +69,21 @@ def make_route(route: Route, find_index: Callable[[str], int], *, add: bool) -> 
     """
     flags = 0
     attributes = (
-        _attribute(_RTA_TABLE, struct.pack("=I", route.table))
-        + _attribute(_RTA_DST, route.destination.network_address.packed)
-        + _attribute(_RTA_PRIORITY, struct.pack("=I", _PRIORITY))
+        make_attribute(_RTA_TABLE, struct.pack("=I", route.table))
+        + make_attribute(_RTA_DST, route.destination.network_address.packed)
+        + make_attribute(_RTA_PRIORITY, struct.pack("=I", _PRIORITY))
     )
     if add and route.device:
-        attributes += _attribute(_RTA_OIF, struct.pack("=I", find_index(route.device)))
+        attributes += make_attribute(_RTA_OIF, struct.pack("=I", find_index(route.device)))
     if add and route.via is not None:
-        attributes += _attribute(_RTA_GATEWAY, route.via.packed)
+        attributes += make_attribute(_RTA_GATEWAY, route.via.packed)
         # else the gateway would be looked for in the route's own table, where our default
         # route, which has a gateway itself, would answer: EINVAL
         flags = _RTNH_F_ONLINK
     if add and route.tunnel is not None:
         kind, data = _encode_tunnel(route.tunnel)
-        attributes += _attribute(_RTA_ENCAP_TYPE, struct.pack("=H", kind))
-        attributes += _attribute(_RTA_ENCAP, data)
+        attributes += make_attribute(_RTA_ENCAP_TYPE, struct.pack("=H", kind))
+        attributes += make_attribute(_RTA_ENCAP, data)
     header = _RTMSG.pack(
         socket.AF_INET6,
         route.destination.prefixlen,
@@ -155,24 +155,19 @@ def _encode_tunnel(
         # mode, then a segment routing header (RFC 8754 §2) that encap.red leaves out on the wire
         header = struct.pack("=I", _SEG6_MODE_ENCAP_RED)
         header += struct.pack("!BBBBBBH", 0, 2, _ROUTING_TYPE_SRH, 0, 0, 0, 0)
-        return _LWTUNNEL_SEG6, _attribute(_SEG6_IPTUNNEL_SRH, header + tunnel.segment.packed)
+        return _LWTUNNEL_SEG6, make_attribute(_SEG6_IPTUNNEL_SRH, header + tunnel.segment.packed)
     if isinstance(tunnel, Ip6Encapsulation):
         return _LWTUNNEL_IP6, (
-            _attribute(_IP6_DST, tunnel.destination.packed)
-            + _attribute(_IP6_SRC, tunnel.source.packed)
-            + _attribute(_IP6_HOPLIMIT, bytes([_HOP_LIMIT]))
+            make_attribute(_IP6_DST, tunnel.destination.packed)
+            + make_attribute(_IP6_SRC, tunnel.source.packed)
+            + make_attribute(_IP6_HOPLIMIT, bytes([_HOP_LIMIT]))
         )
     if tunnel.table is None:
         return _LWTUNNEL_SEG6_LOCAL, (
-            _attribute(_SEG6_LOCAL_ACTION, struct.pack("=I", _ACTION_END_DX6))
-            + _attribute(_SEG6_LOCAL_NH6, IPv6Address("::").packed)
+            make_attribute(_SEG6_LOCAL_ACTION, struct.pack("=I", _ACTION_END_DX6))
+            + make_attribute(_SEG6_LOCAL_NH6, IPv6Address("::").packed)
         )
     return _LWTUNNEL_SEG6_LOCAL, (
-        _attribute(_SEG6_LOCAL_ACTION, struct.pack("=I", _ACTION_END_DT6))
-        + _attribute(_SEG6_LOCAL_TABLE, struct.pack("=I", tunnel.table))
+        make_attribute(_SEG6_LOCAL_ACTION, struct.pack("=I", _ACTION_END_DT6))
+        + make_attribute(_SEG6_LOCAL_TABLE, struct.pack("=I", tunnel.table))
     )
-
-
-def _attribute(kind: int, data: bytes) -> bytes:
-    length = 4 + len(data)
-    return struct.pack("=HH", length, kind) + data + bytes(-length % 4)

@@ -6,7 +6,13 @@ import socket
 import struct
 from ipaddress import IPv6Address
 
-from mrouter.netlink import NetlinkFailure
+from mrouter.netlink import (
+    HEADER,
+    NetlinkFailure,
+    make_attribute,
+    read_attributes,
+    split_messages,
+)
 
 _NETLINK_GENERIC = 16
 _GENL_ID_CTRL = 16
@@ -18,9 +24,7 @@ _SEG6_CMD_SET_TUNSRC = 3
 _SEG6_CMD_GET_TUNSRC = 4
 _SEG6_ATTR_DST = 1
 
-_HEADER = struct.Struct("=LHHLL")
 _GENERIC = struct.Struct("=BBH")
-_ATTRIBUTE = struct.Struct("=HH")
 _NLM_F_REQUEST = 0x1
 _NLM_F_ACK = 0x4
 _NLMSG_ERROR = 2
@@ -50,33 +54,17 @@ def _ask(
     """Send one command, wait for its acknowledgement; return the answer's attributes."""
     body = _GENERIC.pack(command, 1, 0)
     if value:
-        body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value
-        body += bytes(-len(body) % 4)
-    size = _HEADER.size + len(body)
-    channel.send(_HEADER.pack(size, family, _NLM_F_REQUEST | _NLM_F_ACK, 0, 0) + body)
+        body += make_attribute(kind, value)
+    size = HEADER.size + len(body)
+    channel.send(HEADER.pack(size, family, _NLM_F_REQUEST | _NLM_F_ACK, 0, 0) + body)
     attributes: dict[int, bytes] = {}
     while True:
-        data = channel.recv(65536)
-        offset = 0
-        while offset + _HEADER.size <= len(data):
-            length, answer = _HEADER.unpack_from(data, offset)[:2]
-            content = data[offset + _HEADER.size : offset + length]
-            if answer == _NLMSG_ERROR:
-                code = -struct.unpack_from("=i", content)[0]
-                if code:
-                    raise NetlinkFailure(code, "")
-                return attributes
-            attributes = _read_attributes(content[_GENERIC.size :])
-            offset += (length + 3) & ~3
-
-
-def _read_attributes(data: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < _ATTRIBUTE.size:
-            break
-        found[kind] = data[offset + _ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3
-    return found
+        for answer, _sequence, message in split_messages(channel.recv(65536)):
+            content = message[HEADER.size :]
+            if answer != _NLMSG_ERROR:
+                attributes = read_attributes(content[_GENERIC.size :])
+                continue
+            code = -struct.unpack_from("=i", content)[0]
+            if code:
+                raise NetlinkFailure(code, "")
+            return attributes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -31,6 +30,8 @@ class AnycastMembership:
 
         :raises OSError: if the interface is away or down.
         """
+        # first: a membership from before the interface went down would take the new one with it
+        self.close()
         fresh = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         try:
             index = socket.if_nametoindex(interface)
@@ -40,12 +41,10 @@ class AnycastMembership:
         except OSError:
             fresh.close()
             raise
-        self.close()
         self._socket = fresh
 
     def close(self) -> None:
         """Give all of them up."""
         if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.close()
+            self._socket.close()
             self._socket = None

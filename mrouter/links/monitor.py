@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import socket
-import struct
+
+from mrouter.netlink import HEADER, split_messages
 
 _RTMGRP_LINK = 1 << 0
 _RTMGRP_IPV6_IFADDR = 1 << 8
 _RTMGRP_IPV6_ROUTE = 1 << 10
-_HEADER = struct.Struct("=LHHLL")
 _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
 #: The offset of the protocol number in a route message, behind the netlink header.
-_ROUTE_PROTOCOL = _HEADER.size + 5
+_ROUTE_PROTOCOL = HEADER.size + 5
 _RECEIVE_SIZE = 1 << 18
 
 
@@ -53,16 +53,8 @@ class LinkMonitor:
             news = news or self._has_news(data)
 
     def _has_news(self, data: bytes) -> bool:
-        offset = 0
-        while offset + _HEADER.size <= len(data):
-            length, kind, _flags, _sequence, _port = _HEADER.unpack_from(data, offset)
-            if length < _HEADER.size:
-                return True
-            own = (
-                kind in (_RTM_NEWROUTE, _RTM_DELROUTE)
-                and data[offset + _ROUTE_PROTOCOL] == self._own_protocol
-            )
-            if not own:
-                return True
-            offset += (length + 3) & ~3
-        return False
+        return any(
+            kind not in (_RTM_NEWROUTE, _RTM_DELROUTE)
+            or message[_ROUTE_PROTOCOL] != self._own_protocol
+            for kind, _sequence, message in split_messages(data)
+        )
