@@ -53,8 +53,10 @@ class LinkMonitor:
             news = news or self._has_news(data)
 
     def _has_news(self, data: bytes) -> bool:
-        return any(
+        messages = list(split_messages(data))
+        # what cannot be read may be anything
+        return not messages or any(
             kind not in (_RTM_NEWROUTE, _RTM_DELROUTE)
             or message[_ROUTE_PROTOCOL] != self._own_protocol
-            for kind, _sequence, message in split_messages(data)
+            for kind, _sequence, message in messages
         )
