@@ -31,6 +31,7 @@ _RECEIVE_SIZE = 1 << 20
 _BATCH = 256
 _SOL_NETLINK = 270
 _NETLINK_EXT_ACK = 11
+_NETLINK_GET_STRICT_CHK = 12
 _NLM_F_ACK_TLVS = 0x200
 _NLM_F_CAPPED = 0x100
 _NLMSGERR_ATTR_MSG = 1
@@ -82,6 +83,8 @@ class RouteSocket:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+        # let the kernel leave out of a dump what the request does not ask for
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
         self._socket.bind((0, 0))
         self._sequence = 0
 
@@ -103,7 +106,10 @@ class RouteSocket:
         return answers
 
     def dump(self, message: Any, kind: int) -> list[Any]:
-        """Ask for a dump with ``message`` of type ``kind``; return the decoded messages."""
+        """Ask for a dump with ``message`` of type ``kind``; return the decoded messages.
+
+        Table and protocol of a route message choose what is dumped.
+        """
         self._encode(message, kind, NLM_F_REQUEST | NLM_F_DUMP)
         self._socket.send(message.data)
         found: list[Any] = []

@@ -1,4 +1,4 @@
-"""Classic BPF programs for packet sockets."""
+"""Classic BPF programs for packet and netlink sockets."""
 
 from __future__ import annotations
 

@@ -78,6 +78,7 @@ def read_snapshot(route_socket: RouteSocket) -> Snapshot:
     addresses["family"] = socket.AF_INET6
     routes = rtmsg()
     routes["family"] = socket.AF_INET6
+    routes["table"] = _MAIN_TABLE
     return Snapshot(
         interfaces={interface.name: interface for interface in interfaces},
         addresses=tuple(_read_addresses(route_socket.dump(addresses, RTM_GETADDR))),
