@@ -57,7 +57,7 @@ def flood(interface: str, updates: Sequence[bytes], agent: int) -> dict[str, obj
         if not selector.select(_SILENCE):
             raise LabError(f"{answered} of {len(updates)} answered, then silence")
         answers = list(signalling.receive(WINDOW))
-        for answer in answers:
+        for answer, _mark in answers:
             if answer[_IPV6_AND_ROUTING_HEADER + 2] == _ACKNOWLEDGEMENT:
                 statuses[answer[_STATUS_AT]] += 1
                 answered += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mrouter.config.load import load_config
-from mrouter.config.model import MobileRouterConfig
+from mrouter.config.model import CorrespondentNodeConfig, MobileRouterConfig
 from mrouter.policy.load import load_policies
 from mrouter.toml_source import read_toml
 
@@ -31,6 +31,8 @@ def check_file(path: Path) -> str:
             f"{path}: mobile router {config.settings.home_address}, {len(links)} links, "
             f"{len(policies.policies)} policies, no problems"
         )
+    if isinstance(config, CorrespondentNodeConfig):
+        return f"{path}: correspondent node {config.settings.address}, no problems"
     return (
         f"{path}: home agent {config.settings.address}, {len(config.settings.served)} served, "
         "no problems"

@@ -36,7 +36,7 @@ def show_version(
 
 @app.command()
 def run(config: ConfigPath) -> None:
-    """Run the agent that FILE configures (mobile router or home agent)."""
+    """Run the agent that FILE configures: mobile router, home agent or correspondent node."""
     from mrouter.agent.run import run_agent
 
     run_agent(config)

@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from mrouter.config.model import HomeAgentConfig, MobileRouterConfig
+    from mrouter.config.model import (
+        CorrespondentNodeConfig,
+        HomeAgentConfig,
+        MobileRouterConfig,
+    )
     from mrouter.policy.model import PolicyTable
+
+    LoadedConfig = (
+        HomeAgentConfig | CorrespondentNodeConfig | tuple[MobileRouterConfig, PolicyTable]
+    )
 
 _FILE_ERRORS: dict[str, type[FileError]] = {
     error.__name__: error for error in (ConfigError, PolicyError, FileError)
@@ -65,13 +73,13 @@ class ConfigLoading(Loading):
         """Start to load the configuration at ``path``."""
         super().__init__("config", path)
 
-    def wait_for_config(self) -> HomeAgentConfig | tuple[MobileRouterConfig, PolicyTable]:
-        """Return a home agent's configuration, or a mobile router's with its policies.
+    def wait_for_config(self) -> LoadedConfig:
+        """Return a role's configuration, a mobile router's with its policies.
 
         :raises ConfigError: with every problem of the configuration file.
         :raises PolicyError: with every problem of the policy file.
         """
-        loaded: HomeAgentConfig | tuple[MobileRouterConfig, PolicyTable] = self.wait()
+        loaded: LoadedConfig = self.wait()
         return loaded
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -22,6 +23,8 @@ _DATAPLANE_HELP = {
     "leaks_prevented": "Packets dropped that would have left the vehicle unencapsulated.",
     "no_link_dropped": "Packets dropped as no link of their policy was up.",
     "policy_dropped": "Packets dropped by a policy.",
+    "optimized_received": "Packets that came straight from mobile nodes.",
+    "optimized_sent": "Packets sent straight to mobile nodes.",
 }
 
 
@@ -58,13 +61,15 @@ class MetricsServer:
 
 
 def make_families(status: dict[str, Any]) -> Iterator[Metric]:
-    """Yield the metric families for ``status`` of either role."""
+    """Yield the metric families for ``status`` of any role."""
     build = InfoMetricFamily("mrouter_build", "Version and role of this agent.")
     build.add_metric([], {"version": status["version"], "role": status["role"]})
     yield build
     yield from _make_common(status)
     if status["role"] == "mobile-router":
         yield from _make_mobile_router(status)
+    elif status["role"] == "correspondent-node":
+        yield from _make_correspondent_node(status)
     else:
         yield from _make_home_agent(status)
 
@@ -159,6 +164,31 @@ def _make_mobile_router(status: dict[str, Any]) -> Iterator[Metric]:
         ["policy", "link", "direction"],
         [([row["policy"], row["link"], row["direction"]], row) for row in status["policy_traffic"]],
     )
+    yield from _make_routes(status)
+
+
+def _make_routes(status: dict[str, Any]) -> Iterator[Metric]:
+    usable = GaugeMetricFamily(
+        "mrouter_optimized_routes",
+        "Care-of addresses that the correspondent node has accepted.",
+        labels=["correspondent"],
+    )
+    by_correspondent = Counter[str]()
+    for route in status["routes"]:
+        by_correspondent[route["correspondent"]] += route["usable"]
+    for correspondent, count in by_correspondent.items():
+        usable.add_metric([correspondent], count)
+    yield usable
+
+
+def _make_correspondent_node(status: dict[str, Any]) -> Iterator[Metric]:
+    bindings = GaugeMetricFamily(
+        "mrouter_bindings_by_ifpri", "Bindings in the Binding Cache, by IFPRI.", labels=["ifpri"]
+    )
+    by_ifpri = Counter(binding["ifpri"] for binding in status["bindings"])
+    for ifpri, count in sorted(by_ifpri.items()):
+        bindings.add_metric([str(ifpri)], count)
+    yield bindings
 
 
 def _make_home_agent(status: dict[str, Any]) -> Iterator[Metric]:

@@ -39,7 +39,9 @@ _CFG_MODE = 2
 _CFG_QTHRESH = 5
 _CMD_BIND = 1
 _COPY_PACKET = 2
+_MARK = 2
 _PAYLOAD = 9
+_NUMBER = struct.Struct("!I")
 
 
 class SignallingSocket:
@@ -71,8 +73,11 @@ class SignallingSocket:
         for sender in self._senders.values():
             sender.close()
 
-    def receive(self, limit: int) -> Iterator[bytes]:
-        """Yield up to ``limit`` waiting packets, whole from their IPv6 header on."""
+    def receive(self, limit: int) -> Iterator[tuple[bytes, int]]:
+        """Yield up to ``limit`` waiting packets, whole from their IPv6 header on, with their marks.
+
+        A packet's mark is the firewall mark that it had when it met our rule.
+        """
         for _ in range(limit):
             try:
                 data = self._receiver.recv(_RECEIVE_SIZE)
@@ -83,7 +88,9 @@ class SignallingSocket:
             for kind, _sequence, message in split_messages(data):
                 if kind == _MSG_PACKET:
                     attributes = read_attributes(message[HEADER.size + _GENERIC.size :])
-                    yield attributes[_PAYLOAD]
+                    mark = attributes.get(_MARK)  # left out if it is 0
+                    number = 0 if mark is None else _NUMBER.unpack(mark)[0]
+                    yield attributes[_PAYLOAD], number
 
     def send(self, packet: bytes, interface: str | None) -> None:
         """Send a whole IPv6 packet by ``interface``, or by the ordinary routes.

@@ -11,17 +11,25 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+#: Whose a role's bindings are.
+_BOUND = {
+    "mobile-router": "link",
+    "home-agent": "mobile_router",
+    "correspondent-node": "home_address",
+}
+
+
 def render_status(status: dict[str, Any]) -> RenderableType:
-    """Return tables of ``status``, either role's."""
+    """Return tables of ``status``, any role's."""
     head = (
         f"{status['role']}, mrouter {status['version']}, up {status['uptime']:.0f} s, "
         f"{status['dataplane']['encapsulation']}"
     )
-    tables = (
-        [_render_links(status), _render_policies(status)]
-        if status["role"] == "mobile-router"
-        else []
-    )
+    tables = []
+    if status["role"] == "mobile-router":
+        tables = [_render_links(status), _render_policies(status)]
+        if status["routes"]:
+            tables.append(_render_routes(status))
     return Group(head, *tables, _render_bindings(status), _render_counters(status))
 
 
@@ -52,8 +60,24 @@ def _render_policies(status: dict[str, Any]) -> Table:
     return table
 
 
+def _render_routes(status: dict[str, Any]) -> Table:
+    names = ("correspondent", "care-of address", "IFID", "IFPRI", "state", "left", "in use")
+    table = _make_table("Optimized routes", *names)
+    for route in status["routes"]:
+        table.add_row(
+            route["correspondent"],
+            route["care_of_address"],
+            str(route["ifid"]),
+            str(route["ifpri"]),
+            route["state"],
+            f"{route['lifetime_left']:.0f} s",
+            "yes" if route["in_use"] else "",
+        )
+    return table
+
+
 def _render_bindings(status: dict[str, Any]) -> Table:
-    who = "link" if status["role"] == "mobile-router" else "mobile_router"
+    who = _BOUND[status["role"]]
     table = _make_table("Bindings", who, "care-of address", "IFID", "IFPRI", "state", "left")
     for binding in status["bindings"]:
         table.add_row(

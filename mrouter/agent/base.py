@@ -35,12 +35,13 @@ from mrouter.protocol.events import (
     SendPacket,
     TimerFired,
 )
-from mrouter.protocol.keys import PacketSigner
+from mrouter.protocol.keygen_tokens import AuthorizationSigner
 from mrouter.signalling import SignallingSocket
 from mrouter.wire.format import WireFormat
 from mrouter.wire.home_discovery import is_discovery, parse_discovery, serialize_discovery
 from mrouter.wire.messages import BindingAcknowledgement, BindingError
 from mrouter.wire.packet import parse_packet, serialize_packet
+from mrouter.wire.tunnelled import is_tunnelled, parse_tunnelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from mrouter.metrics import MetricsServer
     from mrouter.protocol.events import Effect, Event
     from mrouter.wire.messages import Message, Packet
+    from mrouter.wire.packet import Signer
+    from mrouter.wire.tunnelled import TunnelledPacket
 
 #: So many packets are handled before their kernel changes are made in one go.
 _RECEIVE_BATCH = 256
@@ -111,20 +114,24 @@ class Agent(ABC):
         """Build the whole desired kernel state from the role's bindings and the snapshot."""
 
     @abstractmethod
-    def _find_signer(self, home_address: IPv6Address, packet: Packet) -> PacketSigner | None:
-        """Return the signer for messages about ``home_address``."""
-
-    @abstractmethod
-    def _remember(self) -> Any:
-        """Return what is to be saved for the next run, as JSON can carry it."""
-
-    @abstractmethod
     def _describe(self) -> dict[str, Any]:
         """Return the role's own part of the status."""
 
     @abstractmethod
     async def _reload(self) -> None:
         """Read again what may change while running; raises ``FileError`` and changes nothing."""
+
+    def _find_signer(self, home_address: IPv6Address, packet: Packet) -> Signer | None:
+        """Return the signer for messages about ``home_address``."""
+        return None
+
+    def _remember(self) -> Any:
+        """Return what is to be saved for the next run, as JSON can carry it; None for nothing."""
+        return None
+
+    def _read_rejected(self, packet: TunnelledPacket) -> list[Event]:
+        """Return what a tunnelled packet means that our rules have dropped and reported."""
+        return []
 
     def _find_interface(self, link: str | None) -> str | None:
         """Return the interface of egress link ``link``."""
@@ -260,8 +267,11 @@ class Agent(ABC):
 
     def _on_packets(self) -> None:
         events: list[Event] = []
-        for data in self._signalling.receive(_RECEIVE_BATCH):
+        for data, mark in self._signalling.receive(_RECEIVE_BATCH):
             try:
+                if is_tunnelled(data):
+                    events += self._read_rejected(parse_tunnelled(data))
+                    continue
                 if is_discovery(data):
                     discovery = parse_discovery(data)
                     self._messages["received", type(discovery.message).__name__, ""] += 1
@@ -273,7 +283,7 @@ class Agent(ABC):
                 self._answer_parse_error(error, data)
                 continue
             self._count_message("received", packet.message)
-            events.append(PacketReceived(packet))
+            events.append(PacketReceived(packet, marks.came_by_home_agent(mark)))
         self._process(events)
 
     def _answer_parse_error(self, error: ParseError, data: bytes) -> None:
@@ -374,7 +384,9 @@ class Agent(ABC):
         if self._save_timer is not None:
             self._save_timer.cancel()
             self._save_timer = None
-        self._memory.save(self._remember())
+        content = self._remember()
+        if content is not None:
+            self._memory.save(content)
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -386,8 +398,10 @@ class Agent(ABC):
             self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
 
     def _send(self, effect: SendPacket) -> None:
-        signer = None
-        if effect.key_for is not None:
+        signer: Signer | None = None
+        if effect.authorization is not None:
+            signer = AuthorizationSigner(effect.authorization)
+        elif effect.key_for is not None:
             signer = self._find_signer(effect.key_for, effect.packet)
         data = serialize_packet(effect.packet, self._format, signer)
         if self._transmit(data, effect.link):

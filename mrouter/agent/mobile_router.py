@@ -24,6 +24,7 @@ from mrouter.dataplane.mobile_router import (
     build_mobile_router,
     choose_paths,
 )
+from mrouter.dataplane.optimized_routes import choose_optimized
 from mrouter.errors import DataplaneError
 from mrouter.links.egress import (
     EgressLink,
@@ -34,10 +35,17 @@ from mrouter.links.egress import (
 from mrouter.loader import load_policies_apart
 from mrouter.policy.resolve import resolve
 from mrouter.protocol.discovering_router import DiscoveringMobileRouter
-from mrouter.protocol.events import EgressAddress, EgressChanged, StopRequested
+from mrouter.protocol.events import (
+    DiscoveryReceived,
+    EgressAddress,
+    EgressChanged,
+    StopRequested,
+)
 from mrouter.protocol.keys import PacketSigner
 from mrouter.protocol.mobile_router import MobileRouter
+from mrouter.protocol.prefix_watch import PrefixWatch
 from mrouter.protocol.update_list import restore_binding
+from mrouter.wire.home_discovery import PrefixAdvertisement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,6 +80,7 @@ class MobileRouterAgent(Agent):
         self._policy_links: dict[str, tuple[str, ...]] = {}
         super().__init__(config, f"{self._settings.home_address} {self._settings.home_agent}")
         self._role = self._restore_role()
+        self._prefix_watch = PrefixWatch(self._settings.home_address, random.SystemRandom())
         security = config.settings.security
         self._signer = None if security is None else PacketSigner(security)
         self._links: tuple[EgressLink, ...] = ()
@@ -94,10 +103,19 @@ class MobileRouterAgent(Agent):
         return DiscoveringMobileRouter(self._settings, generator, restore(entries), home_agent)
 
     def _handle(self, event: Event, now: Instant) -> list[Effect]:
-        return self._role.handle(event, now)
+        if isinstance(event, DiscoveryReceived) and isinstance(
+            event.packet.message, PrefixAdvertisement
+        ):
+            effects: list[Effect] = []
+        else:
+            effects = self._role.handle(event, now)
+        return effects + self._prefix_watch.handle(
+            event, self._role.entries, self._role.home_agent, now.monotonic
+        )
 
     def _next_deadline(self) -> float | None:
-        return self._role.next_deadline()
+        deadlines = (self._role.next_deadline(), self._prefix_watch.next_deadline())
+        return min((at for at in deadlines if at is not None), default=None)
 
     def _find_signer(self, home_address: IPv6Address, packet: Packet) -> PacketSigner | None:
         return self._signer
@@ -168,8 +186,13 @@ class MobileRouterAgent(Agent):
                 device=self._find_device((*self._mobile.ingress, *egress)),
                 policies=self._policies,
                 numbers=self._numbers,
+                correspondents=self._list_correspondents(),
+                optimized=choose_optimized(self._role.routes, paths),
             )
         )
+
+    def _list_correspondents(self) -> tuple[IPv6Address, ...]:
+        return tuple(dict.fromkeys(route.correspondent for route in self._role.routes))
 
     def _find_device(self, names: tuple[str, ...]) -> str:
         device = find_up_interface(self._snapshot, names)
@@ -246,6 +269,14 @@ class MobileRouterAgent(Agent):
             "home_address": str(self._settings.home_address),
             "home_agent": str(self._role.home_agent),
             "prefixes": [str(prefix) for prefix in self._settings.prefixes],
+            "home_prefixes": [
+                {
+                    "prefix": str(each.prefix),
+                    "valid_lifetime": each.valid_lifetime,
+                    "preferred_lifetime": each.preferred_lifetime,
+                }
+                for each in self._prefix_watch.prefixes
+            ],
             "links": [
                 {
                     "name": link.name,
@@ -262,6 +293,7 @@ class MobileRouterAgent(Agent):
             "bindings": [
                 _describe_entry(entry, now) for entry in sorted(self._role.entries, key=_preference)
             ],
+            "routes": self._describe_routes(now),
             "policies": [
                 {
                     "name": policy.name,
@@ -274,6 +306,18 @@ class MobileRouterAgent(Agent):
             ],
             "policy_traffic": traffic,
         }
+
+    def _describe_routes(self, now: float) -> list[dict[str, Any]]:
+        optimized = choose_optimized(self._role.routes, self._find_paths())
+        in_use = {(route.correspondent, route.path.care_of_address) for route in optimized}
+        return [
+            {
+                "correspondent": str(route.correspondent),
+                **_describe_entry(route.binding, now),
+                "in_use": (route.correspondent, route.binding.care_of_address) in in_use,
+            }
+            for route in self._role.routes
+        ]
 
 
 def _preference(entry: UpdateListEntry) -> tuple[int, int]:

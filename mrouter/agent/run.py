@@ -22,18 +22,24 @@ def run_agent(path: Path) -> None:
     """
     loading = ConfigLoading(path)
     # large imports, while the file is being loaded
+    from mrouter.agent.correspondent_node import CorrespondentNodeAgent
     from mrouter.agent.home_agent import HomeAgentAgent
     from mrouter.agent.journal import start_journal
     from mrouter.agent.mobile_router import MobileRouterAgent
+    from mrouter.config.model import CorrespondentNodeConfig
 
     loaded = loading.wait_for_config()
     config = loaded[0] if isinstance(loaded, tuple) else loaded
     start_journal(logging.getLevelNamesMapping()[config.log_level.name])
 
+    def make() -> Agent:
+        if isinstance(loaded, tuple):
+            return MobileRouterAgent(*loaded)
+        if isinstance(loaded, CorrespondentNodeConfig):
+            return CorrespondentNodeAgent(loaded)
+        return HomeAgentAgent(loaded)
+
     async def run() -> None:
-        agent: Agent = (
-            MobileRouterAgent(*loaded) if isinstance(loaded, tuple) else HomeAgentAgent(loaded)
-        )
-        await agent.run()
+        await make().run()
 
     asyncio.run(run())

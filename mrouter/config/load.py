@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mrouter.config.model import HomeAgentConfig, MobileRouterConfig
+from mrouter.config.model import CorrespondentNodeConfig, HomeAgentConfig, MobileRouterConfig
 from mrouter.config.schema import (
     ConfigFile,
+    CorrespondentNodeFile,
     HomeAgentFile,
     MobileRouterFile,
     MobileRouterTable,
@@ -14,6 +15,7 @@ from mrouter.config.schema import (
 )
 from mrouter.errors import ConfigError, FileError, Problem
 from mrouter.protocol.settings import (
+    CorrespondentNodeSettings,
     HomeAgentSettings,
     MobileRouterSettings,
     PeerHomeAgent,
@@ -47,10 +49,10 @@ T = TypeVar("T")
 
 _MOBILE_ROUTER = "mobile-router"
 _HOME_AGENT = "home-agent"
-_ROLES = (_MOBILE_ROUTER, _HOME_AGENT)
+_ROLES = (_MOBILE_ROUTER, _HOME_AGENT, "correspondent-node")
 
 
-def load_config(path: Path) -> MobileRouterConfig | HomeAgentConfig:
+def load_config(path: Path) -> MobileRouterConfig | HomeAgentConfig | CorrespondentNodeConfig:
     """Read the configuration file at ``path``, and the key files that it names.
 
     Its ``role`` decides which. File names in it are relative to its directory. The policy file
@@ -72,6 +74,10 @@ def load_config(path: Path) -> MobileRouterConfig | HomeAgentConfig:
             problems += _find_problems_of_served(source)
             if agent is not None and not problems:
                 return _make_home_agent(agent)
+        case "correspondent-node":
+            node, problems = validate(CorrespondentNodeFile, source, context)
+            if node is not None and not problems:
+                return _make_correspondent_node(node)
         case role:
             problems = [_describe_role(source, role)]
     raise ConfigError(sorted_by_line(problems))
@@ -80,7 +86,8 @@ def load_config(path: Path) -> MobileRouterConfig | HomeAgentConfig:
 def _describe_role(source: TomlSource, role: Any) -> Problem:
     if role is None:
         return source.problem(("role",), "is missing", f'write role = "{_MOBILE_ROUTER}"')
-    message = f"must be {' or '.join(show(known) for known in _ROLES)}"
+    *others, last = (show(known) for known in _ROLES)
+    message = f"must be {', '.join(others)} or {last}"
     suggestion = suggest(role, _ROLES) if isinstance(role, str) else ""
     return source.problem(("role",), message, suggestion)
 
@@ -170,6 +177,7 @@ def _make_mobile_router(file: MobileRouterFile) -> MobileRouterConfig:
         security=file.security[0].to_association() if file.security else None,
         lifetime=table.lifetime,
         ifid_renewal=table.ifid_renewal or None,
+        correspondents=tuple(table.correspondents),
     )
     return MobileRouterConfig(
         settings=settings,
@@ -214,3 +222,9 @@ def _make_served(row: ServedTable) -> ServedMobileRouter:
         security=tuple(association.to_association() for association in row.security),
         name=row.name,
     )
+
+
+def _make_correspondent_node(file: CorrespondentNodeFile) -> CorrespondentNodeConfig:
+    table = file.correspondent_node
+    settings = CorrespondentNodeSettings(table.address, table.max_lifetime)
+    return CorrespondentNodeConfig(settings=settings, **_common(file))

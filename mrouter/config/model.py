@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mrouter.protocol.settings import HomeAgentSettings, MobileRouterSettings
+    from mrouter.protocol.settings import (
+        CorrespondentNodeSettings,
+        HomeAgentSettings,
+        MobileRouterSettings,
+    )
     from mrouter.wire.constants import Dialect
 
 DEFAULT_CONTROL_SOCKET = Path("/run/mrouter/mrouter.sock")
@@ -75,3 +79,10 @@ class HomeAgentConfig(Config):
     """All that a home agent is told."""
 
     settings: HomeAgentSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrespondentNodeConfig(Config):
+    """All that a correspondent node is told."""
+
+    settings: CorrespondentNodeSettings

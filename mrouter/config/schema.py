@@ -19,6 +19,7 @@ from pydantic import (
 
 from mrouter.config.model import DEFAULT_CONTROL_SOCKET, Encapsulation, LinkConfig, LogLevel
 from mrouter.config.security import Associations, OneAssociation
+from mrouter.protocol.settings import MAX_RR_BINDING_LIFETIME
 from mrouter.toml_model import (
     Address,
     InterfaceName,
@@ -162,6 +163,9 @@ class MobileRouterTable(StrictModel):
     lifetime: _Lifetime = 120
     ifid_renewal: Annotated[float, AfterValidator(within(0, 365 * _DAY, "seconds"))] = 0
     deregister_on_stop: bool = False
+    correspondents: Annotated[
+        list[Address], BeforeValidator(as_list), AfterValidator(refuse_repeats)
+    ] = Field(default_factory=list)
 
     @field_validator("home_agent")
     @classmethod
@@ -174,6 +178,18 @@ class MobileRouterTable(StrictModel):
             message = f'"{_DISCOVER}" looks for home agents of home-prefix, which is missing'
             raise MistakeError(message, 'write home-prefix = "2001:db8:f1::/64"')
         return home_agent
+
+    @field_validator("correspondents")
+    @classmethod
+    def _check_correspondents(
+        cls, correspondents: list[IPv6Address], info: ValidationInfo
+    ) -> list[IPv6Address]:
+        for index, address in enumerate(correspondents):
+            for key in ("home_address", "home_agent"):
+                if address == info.data.get(key):
+                    message = f"{address} is the {key.replace('_', '-')} already"
+                    raise MistakeError(message, "name the nodes to send to directly", (index,))
+        return correspondents
 
 
 class LinkTable(StrictModel):
@@ -253,3 +269,20 @@ class HomeAgentFile(ConfigFile):
         examples=["[home-agent] and below it address and home-prefixes"]
     )
     mobile_router: list[ServedTable] = Field(default_factory=list)
+
+
+class CorrespondentNodeTable(StrictModel):
+    """[correspondent-node]."""
+
+    address: Address = Field(examples=['address = "2001:db8:c::10"'])
+    max_lifetime: Annotated[int, AfterValidator(within(8, MAX_RR_BINDING_LIFETIME, "seconds"))] = (
+        MAX_RR_BINDING_LIFETIME
+    )
+
+
+class CorrespondentNodeFile(ConfigFile):
+    """The whole file of a correspondent node."""
+
+    correspondent_node: CorrespondentNodeTable = Field(
+        examples=["[correspondent-node] and below it address"]
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from pyroute2.netlink.rtnl import RTM_GETROUTE, RTM_GETRULE
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from mrouter.dataplane import nft
+from mrouter.dataplane import marks, nft
 from mrouter.dataplane.neighbours import make_proxy, make_proxy_dump, read_proxy
 from mrouter.dataplane.routing import make_route, make_rule, read_route, read_rule
 from mrouter.dataplane.state import DataplaneState, Encapsulation
@@ -134,8 +135,9 @@ class LinuxDataplane:
         self._routes, self._rules = state.routes, state.rules
         self._proxies = state.proxy_neighbours
         if not self._prepared:
-            # only now that nothing can leak
-            _write_sysctl("ipv6/conf/all/forwarding", "1")
+            if state.forwarding:
+                # only now that nothing can leak
+                _write_sysctl("ipv6/conf/all/forwarding", "1")
             self._prepared = True
 
     def _prepare(self, state: DataplaneState, *, verify: bool) -> None:
@@ -161,9 +163,10 @@ class LinuxDataplane:
 
     def _add_routes(self, routes: frozenset[Route]) -> None:
         messages = []
-        for route in sorted(routes, key=lambda route: (route.table, route.destination)):
+        find_index = cache(socket.if_nametoindex)
+        for route in routes:
             try:
-                messages.append(make_route(route, socket.if_nametoindex, add=True))
+                messages.append(make_route(route, find_index, add=True))
             except OSError as error:
                 raise DataplaneError(
                     f"add route {route.destination} in table {route.table}",
@@ -178,6 +181,7 @@ class LinuxDataplane:
     def _dump_routes(self) -> frozenset[Route]:
         message = rtmsg()
         message["family"] = socket.AF_INET6
+        message["proto"] = marks.PROTOCOL
         found = map(read_route, self._socket.dump(message, RTM_GETROUTE))
         return frozenset(route for route in found if route is not None)
 

@@ -20,7 +20,8 @@ SLOT_SHIFT = 20
 SLOT_MASK = 0x3F << SLOT_SHIFT
 #: To be encapsulated; never to leave otherwise.
 ENCAP = 1 << 26
-#: Came out of a tunnel that was checked; between the outer and the inner packet only.
+#: Came out of a tunnel that was checked; between the outer and the inner packet only. At the mobile
+#: router with slot 0 if the tunnel was a correspondent node's, which no home agent vouches for.
 DECAP = 1 << 27
 #: One of several copies: the far end drops what it has seen.
 BICAST = 1 << 28
@@ -59,6 +60,11 @@ def mark_slot(slot: int) -> int:
 def slot_of_mark(mark: int) -> int:
     """Return the slot in firewall mark ``mark``."""
     return (mark & SLOT_MASK) >> SLOT_SHIFT
+
+
+def came_by_home_agent(mark: int) -> bool:
+    """Say whether firewall mark ``mark`` is of what came out of the home agent's tunnel."""
+    return bool(mark & DECAP) and slot_of_mark(mark) != 0
 
 
 def slot_table(slot: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
-from mrouter.dataplane import fragments, marks
+from mrouter.dataplane import fragments, marks, optimized_routes
 from mrouter.dataplane.classify import compile_classification
 from mrouter.dataplane.fragments import has_mark, set_mark
 from mrouter.dataplane.nft import Chain, NftSet, NftTable
@@ -25,6 +25,7 @@ from mrouter.protocol.bindings import MAX_SLOT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from mrouter.dataplane.optimized_routes import OptimizedRoute
     from mrouter.policy.model import Action, PolicyTable
 
 _DEFAULT = IPv6Network("::/0")
@@ -56,7 +57,8 @@ class MobileRouterView:
     ``paths`` in order of preference: where a link has several usable ones the first is used.
     ``local_addresses`` are the router's own that a tunnelled packet may be for. ``device`` is any
     interface that is up, for routes that must name one.
-    ``numbers`` from ``number_policies``.
+    ``numbers`` from ``number_policies``. ``correspondents`` may tunnel to us by themselves,
+    ``optimized`` are the routes to those of them that have accepted a binding.
     """
 
     encapsulation: Encapsulation
@@ -71,6 +73,8 @@ class MobileRouterView:
     device: str
     policies: PolicyTable
     numbers: Mapping[str, int]
+    correspondents: tuple[IPv6Address, ...] = ()
+    optimized: tuple[OptimizedRoute, ...] = ()
 
 
 def choose_paths(paths: Iterable[TunnelPath]) -> dict[str, TunnelPath]:
@@ -117,6 +121,9 @@ def _build_routing(view: MobileRouterView) -> tuple[frozenset[Route], frozenset[
             ip6 = Ip6Encapsulation(path.care_of_address, view.home_agent)
             routes.add(Route(table, _DEFAULT, fragments.TUNNEL_DEVICE, tunnel=ip6))
             rules.add(Rule(outer, source=path.care_of_address))
+    direct = optimized_routes.list_direct_paths(view.optimized)
+    routes.update(optimized_routes.make_optimized_routes(view.encapsulation, view.optimized))
+    rules.update(optimized_routes.make_optimized_rules(view.encapsulation, direct))
     # never leak: what was to be encapsulated and has no tunnel goes nowhere
     rules.add(Rule(marks.STRICT_TABLE, marks.ENCAP, marks.ENCAP, unreachable=True))
     return frozenset(routes), frozenset(rules)
@@ -127,6 +134,7 @@ def _build_table(view: MobileRouterView) -> NftTable:
     classification = compile_classification(view.policies, dict(view.numbers))
     actions = {action: f"action_{n}" for n, action in enumerate(_distinct(view.policies))}
     slots = [path.slot for path in view.paths]
+    direct = optimized_routes.list_direct_paths(view.optimized)
     sets = (
         fragments.network_set("home", (IPv6Network(view.home_address), *view.prefixes)),
         NftSet("ingress", "type ifname;", "set", {f'"{name}"': "" for name in view.ingress}),
@@ -139,7 +147,7 @@ def _build_table(view: MobileRouterView) -> NftTable:
         ),
         # named, so that a change of one path touches no packet of the others
         _slot_map("unseen", "jump unseen", view.paths),
-        _slot_map("outer", "goto outer", view.paths),
+        _slot_map("outer", "goto outer", (*view.paths, *direct)),
         NftSet(
             "actions",
             # an element's counter is its policy's
@@ -154,6 +162,11 @@ def _build_table(view: MobileRouterView) -> NftTable:
         ),
         NftSet("received", "typeof ct mark . meta mark; flags dynamic; size 65536; counter;"),
         *fragments.duplicate_sets(slots),
+        *(
+            optimized_routes.make_optimized_sets(view.correspondents, view.optimized)
+            if view.correspondents
+            else ()
+        ),
         *classification.sets,
     )
     chains = (
@@ -221,7 +234,7 @@ def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tupl
                 "ip6 daddr != @home counter name inner_rejected drop",
                 "ip6 saddr @home counter name inner_rejected drop",
                 f"{has_mark(marks.BICAST)} meta mark & {marks.SLOT_MASK:#010x} vmap @unseen",
-                "update @received { ct mark . meta mark }",
+                *_received_rules(view),
                 *_clamp_rules(view),
                 set_mark(0, 0),
             ),
@@ -236,6 +249,7 @@ def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tupl
                 # the home agent would drop it anyway, after it has cost a radio link
                 "ip6 saddr != @home counter name foreign_source_dropped drop",
                 *_clamp_rules(view),
+                *_optimization_rules(view),
                 f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
                 # an error goes as the flow that it speaks of, and never chooses for it
                 f"icmpv6 type < 128 goto {default_action}",
@@ -271,21 +285,29 @@ def _entry_chains(view: MobileRouterView, actions: Mapping[Action, str]) -> tupl
 
 
 def _path_chains(view: MobileRouterView) -> Iterable[Chain]:
+    others = "counter name outer_rejected drop"
     for path in view.paths:
         slot = marks.mark_slot(path.slot)
+        if view.correspondents:
+            others = f"goto direct_{path.slot}"
+            yield optimized_routes.make_decapsulation_chain(
+                path, view.home_address, view.correspondents
+            )
         # accept tunnelled packets from the home agent alone, with no header in between
         yield Chain(
             f"decap_{path.slot}",
             (
-                f"ip6 saddr != {view.home_agent} counter name outer_rejected drop",
+                f"ip6 saddr != {view.home_agent} {others}",
                 "ip6 nexthdr != 41 counter name outer_rejected drop",
                 set_mark(0, marks.DECAP | slot),
                 f"counter name downlink-{path.link}",
                 "goto outer",
             ),
         )
-        yield Chain(f"link_{path.slot}", (set_mark(0, marks.ENCAP | slot), "accept"))
         yield Chain(f"copy_{path.slot}", fragments.copy_rules(path.slot))
+    for path in (*view.paths, *optimized_routes.list_direct_paths(view.optimized)):
+        slot = marks.mark_slot(path.slot)
+        yield Chain(f"link_{path.slot}", (set_mark(0, marks.ENCAP | slot), "accept"))
         # several care-of addresses may stand on one interface: the kernel's choice is not ours
         yield Chain(
             f"outer_{path.slot}",
@@ -299,6 +321,27 @@ def _path_chains(view: MobileRouterView) -> Iterable[Chain]:
         ),
         "type filter hook postrouting priority mangle;",
     )
+
+
+def _received_rules(view: MobileRouterView) -> tuple[str, ...]:
+    """Count what came by which slot; signalling keeps its mark, by which the agent knows it."""
+    count = "update @received { ct mark . meta mark }"
+    if not view.correspondents:
+        return (count,)
+    from_home_agent = f"meta mark & {marks.SLOT_MASK:#010x} != 0"
+    # seg6 delivers it without its passing here
+    keep = [f"ip6 daddr {view.home_address} meta l4proto 135 accept"]
+    return (
+        *(keep if view.encapsulation is Encapsulation.IP6TNL else []),
+        f"{from_home_agent} {count}",
+    )
+
+
+def _optimization_rules(view: MobileRouterView) -> tuple[str, ...]:
+    if not view.correspondents:
+        return ()
+    best = next((path for path in view.paths if path.usable), None)
+    return optimized_routes.make_uplink_rules(view.home_address, best)
 
 
 def _slot_map(name: str, verdict: str, paths: Iterable[TunnelPath]) -> NftSet:

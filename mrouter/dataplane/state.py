@@ -99,8 +99,8 @@ class DataplaneState:
     """Everything that the kernel shall hold for us, and nothing else under our names.
 
     ``tunnel_device`` asks for the collect-metadata ``ip6tnl`` device, ``tunnel_source`` for seg6's
-    default outer source. ``forwarding`` interfaces
-    get ``accept_ra`` 2 where it was 1, since forwarding would switch it off.
+    default outer source. ``router_advertisement_interfaces`` get ``accept_ra`` 2 where it was 1,
+    since ``forwarding`` would switch it off; a host does not forward.
     """
 
     table: NftTable
@@ -110,3 +110,4 @@ class DataplaneState:
     tunnel_source: IPv6Address | None = None
     router_advertisement_interfaces: tuple[str, ...] = ()
     proxy_neighbours: frozenset[ProxyNeighbour] = frozenset()
+    forwarding: bool = True

@@ -18,23 +18,27 @@ METRICS_LISTEN = "[::1]:9362"
 
 @dataclass(frozen=True, slots=True)
 class ConfigFiles:
-    """Where a lab's files are; the two sockets appear when the daemons run."""
+    """Where a lab's files are; the sockets appear when the daemons run."""
 
     mobile_router: Path
     home_agent: Path
+    correspondent_node: Path
     policy: Path
     mobile_router_socket: Path
     home_agent_socket: Path
+    correspondent_node_socket: Path
 
 
 def write_configs(directory: Path) -> ConfigFiles:
-    """Write mr.toml, ha.toml, policy.toml and a fresh key, shared by both, into ``directory``."""
+    """Write a file for each role, policy.toml and a fresh key into ``directory``."""
     files = ConfigFiles(
         mobile_router=directory / "mr.toml",
         home_agent=directory / "ha.toml",
+        correspondent_node=directory / "cn.toml",
         policy=directory / "policy.toml",
         mobile_router_socket=directory / "mr.sock",
         home_agent_socket=directory / "ha.sock",
+        correspondent_node_socket=directory / "cn.sock",
     )
     key = secrets.token_hex(KEY_OCTETS)
     _write_secret(directory / "mr.key", key)
@@ -44,6 +48,9 @@ def write_configs(directory: Path) -> ConfigFiles:
         _format_mobile_router(files.mobile_router_socket), encoding="utf-8"
     )
     files.home_agent.write_text(_format_home_agent(files.home_agent_socket), encoding="utf-8")
+    files.correspondent_node.write_text(
+        _format_correspondent_node(files.correspondent_node_socket), encoding="utf-8"
+    )
     return files
 
 
@@ -102,6 +109,21 @@ name = "vehicle"
 home-address = "{plan.HOME_ADDRESS}"
 prefixes = ["{plan.MOBILE_NETWORK_PREFIX}"]
 security = [{{ spi = {SPI}, algorithm = "hmac-sha256", key-file = "ha.key" }}]
+
+[metrics]
+listen = "{METRICS_LISTEN}"
+
+[control]
+socket = "{socket}"
+"""
+
+
+def _format_correspondent_node(socket: Path) -> str:
+    return f"""\
+role = "correspondent-node"
+
+[correspondent-node]
+address = "{plan.CN_ADDRESS}"
 
 [metrics]
 listen = "{METRICS_LISTEN}"

@@ -26,7 +26,8 @@ from mrouter.wire.format import WireFormat
 from mrouter.wire.packet import parse_packet, serialize_packet
 
 HOME_AGENT, MOBILE_ROUTER = "home-agent", "mobile-router"
-NODES = {HOME_AGENT: "ha", MOBILE_ROUTER: "mr"}
+CORRESPONDENT_NODE = "correspondent-node"
+NODES = {HOME_AGENT: "ha", MOBILE_ROUTER: "mr", CORRESPONDENT_NODE: "cn"}
 FORMAT = WireFormat()
 STREAM_PORT = 6000
 CLONE_NEWNET = 0x40000000
@@ -70,10 +71,12 @@ class AgentLab:
         self.config = {
             HOME_AGENT: self.files.home_agent,
             MOBILE_ROUTER: self.files.mobile_router,
+            CORRESPONDENT_NODE: self.files.correspondent_node,
         }
         self.socket = {
             HOME_AGENT: self.files.home_agent_socket,
             MOBILE_ROUTER: self.files.mobile_router_socket,
+            CORRESPONDENT_NODE: self.files.correspondent_node_socket,
         }
         return self
 

@@ -42,6 +42,14 @@ def test_it_finds_the_home_agent_and_registers(lab):
     lab.topology.execute("lfn", ["ping", "-6", "-n", "-c", "2", "-i", "0.2", "-W", "2", CN])
 
 
+def test_it_learns_its_home_prefix(lab):
+    lab.edit(lab.config[HOME_AGENT], "home-prefixes", "prefix-lifetime = 3600\nhome-prefixes")
+    lab.start()
+
+    (row,) = wait_until(lambda: lab.mobile_router()["home_prefixes"], what="the advertisement")
+    assert (row["prefix"], row["valid_lifetime"]) == (str(plan.HOME_PREFIX), 3600)
+
+
 def test_home_agent_that_starts_later_is_found(lab):
     lab.launch(MOBILE_ROUTER)
     wait_until(lambda: lab.answers(MOBILE_ROUTER) and sent(lab, "HomeAgentRequest") >= 3)

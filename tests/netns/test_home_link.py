@@ -135,3 +135,11 @@ def test_restarted_home_agent_goes_on_answering_for_its_bindings(lab):
 
     assert lab.find_proxies() == [HOME]
     lab.at_home("neighbour", "ping", "-6", "-n", "-c", "1", "-W", "2", HOME)
+
+
+def test_mobile_router_that_is_at_home_is_reached_there(lab):
+    lab.at_home("other", "ip", "addr", "add", f"{HOME}/64", "dev", "eth0", "nodad")
+    lab.start(HOME_AGENT)
+
+    for node in ("cn", "ha"):
+        lab.topology.execute(node, ["ping", "-6", "-n", "-c", "2", "-i", "0.2", "-W", "2", HOME])

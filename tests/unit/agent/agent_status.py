@@ -66,6 +66,7 @@ def make_mobile_router(**changes):
             make_binding("lte", left=50.0),
             make_binding("sat", usable=False, left=0.0),
         ],
+        "routes": [],
         "policies": [
             {
                 "name": "call",

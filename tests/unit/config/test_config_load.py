@@ -7,6 +7,7 @@ import pytest
 
 from mrouter.config.load import load_config
 from mrouter.config.model import (
+    CorrespondentNodeConfig,
     Encapsulation,
     HomeAgentConfig,
     LinkConfig,
@@ -15,6 +16,7 @@ from mrouter.config.model import (
 )
 from mrouter.protocol.settings import (
     Algorithm,
+    CorrespondentNodeSettings,
     HomeAgentSettings,
     MobileRouterSettings,
     SecurityAssociation,
@@ -54,6 +56,7 @@ policy = "/etc/mrouter/vehicle.toml"
 lifetime = 60
 ifid-renewal = 3600
 deregister-on-stop = true
+correspondents = ["2001:db8:c::10", "2001:db8:d::10"]
 [[link]]
 name = "lte"
 interface = "wwan0"
@@ -221,3 +224,17 @@ def test_ten_thousand_mobile_routers_load(tmp_path):
     ]
     config = load(tmp_path, head + "".join(rows))
     assert len({served.home_address for served in config.settings.served}) == 10000
+
+
+def test_a_short_file_of_a_correspondent_node_gets_the_defaults(tmp_path):
+    text = 'role = "correspondent-node"\n[correspondent-node]\naddress = "2001:db8:c::10"\n'
+    assert load(tmp_path, text) == CorrespondentNodeConfig(
+        log_level=LogLevel.INFO,
+        dialect=Dialect.DRAFT_01,
+        coainfo_type=DEFAULT_COAINFO_TYPE,
+        encapsulation=Encapsulation.AUTO,
+        metrics=("::1", 9362),
+        control_socket=Path("/run/mrouter/mrouter.sock"),
+        settings=CorrespondentNodeSettings(IPv6Address("2001:db8:c::10"), max_lifetime=420),
+    )
+    assert load(tmp_path, text + "max-lifetime = 60\n").settings.max_lifetime == 60

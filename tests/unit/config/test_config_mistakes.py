@@ -87,9 +87,9 @@ def change(text, old, new):
     [
         ('role = "mobile-router"\n', "", 'c.toml: role: is missing (write role = "mobile-router")'),
         ('role = "mobile-router"', 'role = "mobil-router"',
-         'c.toml:1: role: must be "mobile-router" or "home-agent" (did you mean mobile-router?)'),
+         'c.toml:1: role: must be "mobile-router", "home-agent" or "correspondent-node" (did you mean mobile-router?)'),
         ('role = "mobile-router"', "role = 1",
-         'c.toml:1: role: must be "mobile-router" or "home-agent"'),
+         'c.toml:1: role: must be "mobile-router", "home-agent" or "correspondent-node"'),
         ('"info"', '"inf"', 'c.toml:2: log-level: "inf" is not known (did you mean info?)'),
         ('"info"', "1", "c.toml:2: log-level: must be text in quotes"),
         ('"draft-01"', '"draft-1"',
@@ -325,3 +325,37 @@ def test_all_mistakes_are_named_at_once_in_file_order(tmp_path):
 def test_what_is_not_toml_is_a_config_error(tmp_path):
     (problem,) = refusals(tmp_path, "role = \n")
     assert problem.startswith("c.toml:1: not valid TOML: Invalid value")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ('["2001:db8:f1::100"]', "2001:db8:f1::100 is the home-address already"
+         " (name the nodes to send to directly)"),
+        ('["2001:db8:c::10", "2001:db8:f0::2"]', "2001:db8:f0::2 is the home-agent already"
+         " (name the nodes to send to directly)"),
+        ('["2001:db8:c::10", "2001:db8:c::10"]', "2001:db8:c::10 is given twice (keep it once)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_correspondent_is_named_with_its_place(tmp_path, value, problem):
+    text = change(MOBILE_ROUTER, "lifetime = 120\n", f"correspondents = {value}\n")
+    (line,) = refusals(tmp_path, text)
+    assert line.startswith("c.toml:12: mobile-router.correspondents")
+    assert line.endswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("max-lifetime = 421", "c.toml:4: correspondent-node.max-lifetime: must be from 8 to 420"),
+        ("lifetime = 60", "c.toml:4: correspondent-node.lifetime: unknown key"),
+    ],
+)
+def test_a_mistake_of_a_correspondent_node_is_named_with_its_place(tmp_path, line, problem):
+    text = 'role = "correspondent-node"\n[correspondent-node]\naddress = "2001:db8:c::10"\n'
+    assert any(found.startswith(problem) for found in refusals(tmp_path, text + line))
+
+
+def test_a_correspondent_node_needs_an_address(tmp_path):
+    (line,) = refusals(tmp_path, 'role = "correspondent-node"\n[correspondent-node]\n')
+    assert "correspondent-node.address: is missing" in line

@@ -14,14 +14,22 @@ from mrouter.dataplane.classify import number_policies
 from mrouter.dataplane.home_agent import HomeAgentView
 from mrouter.dataplane.mobile_router import MobileRouterView, TunnelPath
 from mrouter.dataplane.nft import render_table
+from mrouter.dataplane.optimized_routes import choose_optimized
 from mrouter.dataplane.state import Encapsulation
 from mrouter.policy.model import Bicast, Drop, Match, Policy, PolicyTable, PortRange, Steer
-from mrouter.protocol.bindings import MAX_SLOT, CacheEntry
+from mrouter.protocol.bindings import (
+    MAX_SLOT,
+    BindingState,
+    CacheEntry,
+    RouteEntry,
+    UpdateListEntry,
+)
 
 HOME_AGENT = IPv6Address("2001:db8:f0::2")
 HOME_ADDRESS = IPv6Address("2001:db8:f1::100")
 PREFIX = IPv6Network("2001:db8:a1::/64")
 SERVED = (IPv6Network(HOME_ADDRESS), PREFIX)
+CORRESPONDENTS = (IPv6Address("2001:db8:c::10"), IPv6Address("2001:db8:d::10"))
 LINKS = ("lte", "wifi", "sat")
 POLICIES = PolicyTable(
     (
@@ -129,11 +137,34 @@ def policy_tables(draw):
     return PolicyTable((*policies, Policy("default", Match(), draw(actions))))
 
 
+def make_route(correspondent, path, **changes):
+    """Return a correspondent node's binding of the care-of address of ``path``."""
+    binding = UpdateListEntry(
+        link=path.link,
+        interface=path.interface,
+        care_of_address=path.care_of_address,
+        ifid=100 + path.slot,
+        ifpri=path.slot,
+        slot=path.slot,
+        state=BindingState.REGISTERED,
+        sequence=1,
+        status=1,
+        expires_at=100.0,
+        usable=True,
+    )
+    return RouteEntry(correspondent, replace(binding, **changes))
+
+
 @st.composite
 def mobile_routers(draw, usable=either):
     policies = draw(policy_tables())
+    paths = draw(path_lists(usable))
+    known = draw(st.sets(st.sampled_from(CORRESPONDENTS)).map(tuple))
+    routes = [make_route(node, path, usable=draw(usable)) for node in known for path in paths]
     return make_mobile_router(
-        draw(path_lists(usable)),
+        paths,
+        correspondents=known,
+        optimized=choose_optimized(routes, paths),
         encapsulation=draw(encapsulations),
         policies=policies,
         numbers=number_policies(policies),

@@ -153,3 +153,33 @@ def test_the_routing_of_ip6tnl_names_the_device_and_both_ends():
     assert (
         f"route 7701: {PREFIX} encapsulate from {HOME_AGENT} to 2001:db8:1::2 dev mrouter0" in lines
     )
+
+
+# --- a real home link -------------------------------------------------------------------------
+
+
+def test_defended_addresses_are_answered_for_on_the_home_link():
+    view = make_home_agent(
+        [make_binding("lte")], home_link="eth1", defended=frozenset({HOME_ADDRESS})
+    )
+    assert f"answer for {HOME_ADDRESS} on eth1" in render_routing(build_home_agent(view))
+
+
+def test_nothing_is_answered_for_where_the_home_network_is_virtual():
+    assert build_home_agent(make_home_agent([make_binding("lte")])).proxy_neighbours == frozenset()
+
+
+def test_home_address_without_a_binding_may_be_at_home_but_not_its_prefix():
+    served = (IPv6Network(HOME_ADDRESS), PREFIX)
+    unbound = make_home_agent([], served=served, home_link="eth1")
+    assert set(routes_of(build_home_agent(unbound), marks.PRIMARY_TABLE)) == {PREFIX}
+    virtual = replace(unbound, home_link=None)
+    assert set(routes_of(build_home_agent(virtual), marks.PRIMARY_TABLE)) == set(served)
+
+
+def test_tunnel_for_a_mobile_router_behind_another_stays_an_outer_packet():
+    state = build_home_agent(make_home_agent([make_binding("lte")]))
+    chains = {chain.name: chain.rules for chain in state.table.chains}
+    assert chains["output"][-1] == "ip6 daddr @mobile goto out"
+    assert f"{marks.OUTER:#010x} == {marks.OUTER:#010x}" in chains["out"][0]
+    assert chains["out"][0].endswith("accept")

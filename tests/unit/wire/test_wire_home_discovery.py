@@ -65,7 +65,8 @@ def test_every_packet_is_read_as_it_was_written(packet):
     assert parse_discovery(data) == packet
 
 
-@given(packets, st.data())
+# extension headers have reserved octets and padding, which are ignored
+@given(st.builds(DiscoveryPacket, routable, routable, messages), st.data())
 def test_a_changed_octet_is_refused_or_read_as_something_else(packet, data):
     octets = bytearray(serialize_discovery(packet))
     at = data.draw(st.integers(0, len(octets) - 1))

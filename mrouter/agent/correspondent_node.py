@@ -1,0 +1,118 @@
+"""The correspondent node's agent."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from mrouter.agent.base import Agent
+from mrouter.agent.journal import note
+from mrouter.control import ControlError
+from mrouter.dataplane.correspondent_node import CorrespondentNodeView, build_correspondent_node
+from mrouter.errors import DataplaneError
+from mrouter.links.unreachable import UnreachableSocket
+from mrouter.protocol.correspondent_node import CorrespondentNode
+from mrouter.protocol.events import CareOfAddressFailed, HomeAddressOptionSeen
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from mrouter.config.model import CorrespondentNodeConfig
+    from mrouter.dataplane.state import DataplaneState
+    from mrouter.protocol.events import Effect, Event, Instant
+    from mrouter.wire.tunnelled import TunnelledPacket
+
+
+class CorrespondentNodeAgent(Agent):
+    """Lets mobile nodes prove their addresses, and sends straight to where they are."""
+
+    role_name = "correspondent-node"
+
+    def __init__(self, config: CorrespondentNodeConfig) -> None:
+        """Open the sockets.
+
+        :raises DataplaneError: where a privilege or a kernel feature is missing.
+        """
+        super().__init__(config, str(config.settings.address))
+        self._settings = config.settings
+        self._role = CorrespondentNode(config.settings, random.SystemRandom())
+        self._unreachable = UnreachableSocket()
+
+    def _handle(self, event: Event, now: Instant) -> list[Effect]:
+        return self._role.handle(event, now)
+
+    def _next_deadline(self) -> float | None:
+        return self._role.next_deadline()
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.add_reader(self._unreachable.fileno(), self._on_unreachable)
+
+    def _close(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.remove_reader(self._unreachable.fileno())
+        self._unreachable.close()
+        # nobody would tell the kernel where the mobile nodes go from here, nor when a binding
+        # has ended: without us they are reached through their home agents
+        try:
+            self._dataplane.remove()
+        except DataplaneError as error:
+            note("dataplane-failed", logging.ERROR, error=str(error))
+
+    def _on_unreachable(self) -> None:
+        lost = {
+            packet.destination
+            for packet in self._unreachable.receive()
+            if packet.source == self._settings.address
+        }
+        self._process(CareOfAddressFailed(address) for address in sorted(lost))
+
+    def _read_rejected(self, packet: TunnelledPacket) -> list[Event]:
+        return [HomeAddressOptionSeen(packet.source, packet.inner_source)]
+
+    async def _reload(self) -> None:
+        raise ControlError("a correspondent node reads its file when it starts: restart it")
+
+    def _build(self) -> DataplaneState:
+        return build_correspondent_node(
+            CorrespondentNodeView(
+                encapsulation=self._encapsulation,
+                address=self._settings.address,
+                device=self._find_device(),
+                bindings=self._role.entries,
+                routes=self._role.routes,
+            )
+        )
+
+    def _find_device(self) -> str:
+        """Return the interface that has the correspondent node's address.
+
+        :raises DataplaneError: while no interface has it.
+        """
+        by_index = {item.index: item for item in self._snapshot.interfaces.values()}
+        for item in self._snapshot.addresses:
+            if item.address == self._settings.address and by_index[item.index].up:
+                return by_index[item.index].name
+        raise DataplaneError(
+            "find the correspondent node's interface",
+            f"no interface that is up has {self._settings.address}",
+            "set the address, or [correspondent-node] address",
+        )
+
+    def _describe(self) -> dict[str, Any]:
+        now = time.monotonic()
+        in_use = {(entry.home_address, entry.ifid) for entry in self._role.routes}
+        return {
+            "address": str(self._settings.address),
+            "bindings": [
+                {
+                    "home_address": str(entry.home_address),
+                    "care_of_address": str(entry.care_of_address),
+                    "ifid": entry.ifid,
+                    "ifpri": entry.ifpri,
+                    "in_use": (entry.home_address, entry.ifid) in in_use,
+                    "lifetime_left": round(entry.expires_at - now, 3),
+                }
+                for entry in self._role.entries
+            ],
+        }

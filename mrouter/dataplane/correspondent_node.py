@@ -1,0 +1,185 @@
+"""The correspondent node's desired kernel state, from its Binding Cache.
+
+Between the correspondent node and a care-of address packets go in a tunnel of the two: it carries
+what the Home Address option and the type 2 routing header would, on every kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
+
+from mrouter.dataplane import fragments, marks
+from mrouter.dataplane.fragments import has_mark, set_mark
+from mrouter.dataplane.nft import Chain, NftSet, NftTable
+from mrouter.dataplane.state import (
+    DataplaneState,
+    Encapsulation,
+    Ip6Encapsulation,
+    Route,
+    Rule,
+    Seg6Encapsulation,
+)
+
+if TYPE_CHECKING:
+    from mrouter.protocol.bindings import CacheEntry
+
+#: What is dropped as no binding vouches for it is answered with a Binding Error: so many a second
+#: reach the agent, which limits its answers further (RFC 6275 §9.3.3).
+_REPORTS = "limit rate 10/second burst 10 packets"
+
+
+@dataclass(frozen=True, slots=True)
+class CorrespondentNodeView:
+    """All that the correspondent node's kernel state is made from.
+
+    Packets are taken from every care-of address of ``bindings``, and sent to those of ``routes``,
+    at most one for a home address. A home address without goes by the ordinary routes, through its
+    home agent. ``device`` has ``address`` (formal: an encapsulating route must name a device; the
+    outer packet is routed again).
+    """
+
+    encapsulation: Encapsulation
+    address: IPv6Address
+    device: str
+    bindings: tuple[CacheEntry, ...]
+    routes: tuple[CacheEntry, ...]
+
+
+def build_correspondent_node(view: CorrespondentNodeView) -> DataplaneState:
+    """Build the whole kernel state that ``view`` asks for; pure."""
+    routes = _choose_routes(view)
+    return DataplaneState(
+        table=_build_table(view, routes),
+        routes=frozenset(
+            {
+                *fragments.decapsulation_routes(view.encapsulation, view.device),
+                *(_make_route(view, route) for route in routes),
+            }
+        ),
+        rules=frozenset(
+            {
+                *fragments.decapsulation_rule_set(view.encapsulation),
+                Rule(marks.PRIMARY_TABLE, marks.ENCAP, marks.ENCAP),
+                # a socket's own look-up, before the output hook can mark the packet: so it knows
+                # what fits into the tunnel
+                Rule(marks.PRIMARY_TABLE, 0, marks.OUTER, input_interface="lo"),
+            }
+        ),
+        tunnel_device=view.encapsulation is Encapsulation.IP6TNL,
+        tunnel_source=fragments.find_tunnel_source(view.encapsulation),
+        forwarding=False,
+    )
+
+
+def _choose_routes(view: CorrespondentNodeView) -> tuple[CacheEntry, ...]:
+    """Leave out what would lead from one tunnel into another, and perhaps round in a circle.
+
+    Anybody may bind his home address to an address that is somebody's home address.
+    """
+    homes = {entry.home_address for entry in view.bindings}
+    return tuple(route for route in view.routes if route.care_of_address not in homes)
+
+
+def _make_route(view: CorrespondentNodeView, route: CacheEntry) -> Route:
+    home = IPv6Network(route.home_address)
+    if view.encapsulation is Encapsulation.SEG6:
+        seg6 = Seg6Encapsulation(route.care_of_address)
+        return Route(marks.PRIMARY_TABLE, home, view.device, tunnel=seg6)
+    ip6 = Ip6Encapsulation(view.address, route.care_of_address)
+    return Route(marks.PRIMARY_TABLE, home, fragments.TUNNEL_DEVICE, tunnel=ip6)
+
+
+def _build_table(view: CorrespondentNodeView, routes: tuple[CacheEntry, ...]) -> NftTable:
+    sets = (
+        NftSet(
+            "mobile", "type ipv6_addr;", "set", {str(route.home_address): "" for route in routes}
+        ),
+        NftSet(
+            "care_of",
+            "type ipv6_addr;",
+            "set",
+            {str(entry.care_of_address): "" for entry in view.bindings},
+        ),
+        # the inner source is read at its place behind the outer header
+        NftSet(
+            "sources",
+            "typeof ip6 saddr . @nh,384,128;",
+            "set",
+            {
+                f"{entry.care_of_address} . {int(entry.home_address):#034x}": ""
+                for entry in view.bindings
+            },
+        ),
+    )
+    counters = (*fragments.BASE_COUNTERS, "optimized_received", "optimized_sent")
+    return NftTable(counters, sets, _build_chains(view))
+
+
+def _build_chains(view: CorrespondentNodeView) -> tuple[Chain, ...]:
+    address = view.address
+    report = f"{_REPORTS} log group {fragments.SIGNALLING_GROUP}"
+    return (
+        *fragments.raw_chains(),
+        fragments.input_chain(view.encapsulation),
+        Chain(
+            "prerouting",
+            (
+                *fragments.tunnel_guard_rules(view.encapsulation),
+                # a look at connection tracking has the kernel put fragments together first
+                f"meta l4proto 41 ip6 daddr {address} ct state untracked goto outer",
+                f"{has_mark(marks.DECAP)} goto inner",
+            ),
+            "type filter hook prerouting priority mangle;",
+        ),
+        Chain(
+            "outer",
+            (
+                "ip6 nexthdr != 41 counter name outer_rejected drop",
+                "ip6 saddr . @nh,384,128 @sources goto decap",
+                # a binding that has ended here and not at its other end
+                f"@nh,512,128 {int(address):#034x} {report}",
+                "ip6 saddr @care_of counter name inner_rejected drop",
+                "counter name outer_rejected drop",
+            ),
+        ),
+        Chain(
+            "decap",
+            (
+                # only what is for this very node, and no tunnel in the tunnel
+                f"@nh,512,128 != {int(address):#034x} counter name inner_rejected drop",
+                "@nh,368,8 41 counter name inner_rejected drop",
+                "counter name optimized_received",
+                set_mark(0, marks.DECAP),
+                *fragments.decapsulation_rules(view.encapsulation, (address,)),
+                "accept",
+            ),
+        ),
+        Chain("inner", (set_mark(0, 0),)),
+        Chain("output", ("ip6 daddr @mobile goto out",), "type route hook output priority mangle;"),
+        Chain(
+            "out",
+            (
+                # the mobile node takes tunnelled packets from the address that it knows alone
+                f"ip6 saddr != {address} goto plain",
+                # signalling for the home address goes there: a Home Test would prove nothing else,
+                # and a Binding Refresh Request "is always sent to the home address" (RFC 6275
+                # §9.5.5)
+                "meta l4proto 135 goto plain",
+                f"{fragments.UNSTEERED_ICMPV6} goto plain",
+                set_mark(0, marks.ENCAP),
+                "counter name optimized_sent",
+            ),
+        ),
+        # the changed mark has the packet routed again, by the ordinary routes
+        Chain("plain", (set_mark(0, marks.OUTER),)),
+        Chain(
+            "postrouting",
+            (
+                *fragments.outer_packet_rules(view.encapsulation),
+                f"ip6 saddr set {address}",
+            ),
+            "type filter hook postrouting priority mangle;",
+        ),
+    )
