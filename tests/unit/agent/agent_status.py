@@ -1,4 +1,4 @@
-"""A status of either role, as an agent describes itself."""
+"""A status of each role, as an agent describes itself."""
 
 from __future__ import annotations
 
@@ -114,5 +114,30 @@ def make_home_agent(**changes):
         ],
         "bindings": [binding],
         "slots": [{"slot": 1, "uplink": {"packets": 1, "bytes": 100}, "downlink": NONE}],
+        **changes,
+    }
+
+
+def make_route(link, *, usable=True):
+    return {
+        "correspondent": "2001:db8:c::10",
+        **make_binding(link, usable=usable),
+        "in_use": usable,
+    }
+
+
+def make_correspondent_node(**changes):
+    binding = {
+        "home_address": "2001:db8:f1::100",
+        "care_of_address": "2001:db8:1::2",
+        "ifid": 17,
+        "ifpri": 0,
+        "in_use": True,
+        "lifetime_left": 30.0,
+    }
+    return {
+        **make_common("correspondent-node", {"optimized_sent": {"packets": 4, "bytes": 400}}),
+        "address": "2001:db8:c::10",
+        "bindings": [binding, {**binding, "ifpri": 2}, {**binding, "ifpri": 2, "ifid": None}],
         **changes,
     }

@@ -48,6 +48,9 @@ def test_good_files_pass_the_check(files):
         f"{files.mobile_router}: mobile router 2001:db8:f1::100, 3 links, 4 policies, no problems"
     )
     assert check_file(files.home_agent).endswith("home agent 2001:db8:f0::2, 1 served, no problems")
+    assert check_file(files.correspondent_node).endswith(
+        "correspondent node 2001:db8:c::10, no problems"
+    )
     assert check_file(files.policy) == f"{files.policy}: 4 policies, no problems"
 
 

@@ -4,12 +4,21 @@ import re
 import urllib.request
 
 import pytest
-from agent_status import make_home_agent, make_mobile_router
+from agent_status import (
+    make_correspondent_node,
+    make_home_agent,
+    make_mobile_router,
+    make_route,
+)
 from prometheus_client.metrics_core import CounterMetricFamily
 
 from mrouter.metrics import MetricsServer, make_families
 
-STATUSES = {"mobile-router": make_mobile_router(), "home-agent": make_home_agent()}
+STATUSES = {
+    "mobile-router": make_mobile_router(),
+    "home-agent": make_home_agent(),
+    "correspondent-node": make_correspondent_node(),
+}
 
 
 def read_samples(status):
@@ -125,3 +134,15 @@ def test_an_address_that_is_taken_is_an_os_error():
             MetricsServer(("127.0.0.1", server._server.server_port), make_mobile_router)
     finally:
         server.stop()
+
+
+def test_a_correspondent_nodes_bindings_are_counted_by_ifpri():
+    status = make_correspondent_node()
+    assert value(status, "mrouter_bindings_by_ifpri", ifpri="0") == 1
+    assert value(status, "mrouter_bindings_by_ifpri", ifpri="2") == 2
+    assert value(status, "mrouter_optimized_sent_packets_total") == 4
+
+
+def test_optimized_routes_are_counted_once_accepted():
+    status = make_mobile_router(routes=[make_route("lte"), make_route("sat", usable=False)])
+    assert value(status, "mrouter_optimized_routes", correspondent="2001:db8:c::10") == 1

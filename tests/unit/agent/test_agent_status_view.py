@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import io
 
-from agent_status import make_home_agent, make_mobile_router
+from agent_status import (
+    make_correspondent_node,
+    make_home_agent,
+    make_mobile_router,
+    make_route,
+)
 from rich.console import Console
 
 from mrouter.status_view import render_status
@@ -61,3 +66,16 @@ def test_large_counts_have_a_unit_that_fits():
     link = make_mobile_router()["links"][0]
     text = render(make_mobile_router(links=[{**link, "uplink": {"packets": 1, "bytes": 3.2e12}}]))
     assert "3.2 TB" in text
+
+
+def test_a_correspondent_node_shows_whose_each_binding_is():
+    text = render(make_correspondent_node(bindings=make_correspondent_node()["bindings"][:1]))
+    row = find_row(text, "2001:db8:f1::100")
+    assert row == ["2001:db8:f1::100", "2001:db8:1::2", "17", "0", "bound", "30 s"]
+
+
+def test_an_optimized_route_shows_whether_it_is_in_use():
+    text = render(make_mobile_router(routes=[make_route("lte")]))
+    row = find_row(text, "2001:db8:c::10")
+    assert row == ["2001:db8:c::10", "2001:db8::1", "17", "0", "registered", "42 s", "yes"]
+    assert "Optimized routes" not in render(make_mobile_router())

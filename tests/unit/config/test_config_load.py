@@ -150,6 +150,7 @@ def test_every_key_of_a_mobile_router_is_read(tmp_path):
             security=None,
             lifetime=60,
             ifid_renewal=3600,
+            correspondents=(IPv6Address("2001:db8:c::10"), IPv6Address("2001:db8:d::10")),
         ),
         links=(LinkConfig("lte", "wwan0", 1), LinkConfig("wifi", "wlan0", 0)),
         ingress=("lan0", "lan1"),

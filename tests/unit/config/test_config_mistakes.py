@@ -87,7 +87,8 @@ def change(text, old, new):
     [
         ('role = "mobile-router"\n', "", 'c.toml: role: is missing (write role = "mobile-router")'),
         ('role = "mobile-router"', 'role = "mobil-router"',
-         'c.toml:1: role: must be "mobile-router", "home-agent" or "correspondent-node" (did you mean mobile-router?)'),
+         'c.toml:1: role: must be "mobile-router", "home-agent" or "correspondent-node"'
+         " (did you mean mobile-router?)"),
         ('role = "mobile-router"', "role = 1",
          'c.toml:1: role: must be "mobile-router", "home-agent" or "correspondent-node"'),
         ('"info"', '"inf"', 'c.toml:2: log-level: "inf" is not known (did you mean info?)'),

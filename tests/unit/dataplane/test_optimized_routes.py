@@ -70,9 +70,7 @@ def test_only_packets_of_the_home_address_take_it_and_signalling_does_not():
     state = build(make_route(CN, LTE))
 
     assert find_set(state, "optimized") == {str(CN): f"goto link_{MAX_SLOT}"}
-    using = [
-        rule for chain in state.table.chains for rule in chain.rules if "@optimized" in rule
-    ]
+    using = [rule for chain in state.table.chains for rule in chain.rules if "@optimized" in rule]
     assert using == [f"ip6 saddr {HOME_ADDRESS} meta l4proto != 135 ip6 daddr vmap @optimized"]
     uplink = find_chain(state, "uplink")
     signalling = f"ip6 saddr {HOME_ADDRESS} meta l4proto 135 goto link_1"

@@ -19,10 +19,12 @@ def files(tmp_path):
 def test_the_daemons_accept_every_file(files):
     router = load_config(files.mobile_router)
     agent = load_config(files.home_agent)
+    node = load_config(files.correspondent_node)
     table = load_policies(files.policy, [link.name for link in router.links], router.ingress)
 
     assert router.control_socket == files.mobile_router_socket
     assert agent.control_socket == files.home_agent_socket
+    assert node.control_socket == files.correspondent_node_socket
     assert router.policy == files.policy
     assert [policy.name for policy in table.policies] == ["call", "bulk", "pings", "default"]
 
