@@ -75,6 +75,7 @@ class HomeRegistrar:
         self._lifetime = min(max(settings.lifetime // 4 * 4, 4), 262140)
         self._addresses: tuple[EgressAddress, ...] = ()
         self._bindings = list(kept)
+        self._last_ifids = {binding.egress.link: binding.ifid for binding in self._bindings}
         self._single = any(binding.plain for binding in self._bindings)
         self._stopped = False
         self._plain_sequence: int | None = None
@@ -333,8 +334,12 @@ class HomeRegistrar:
         return []
 
     def _create(self, egress: EgressAddress) -> Binding | None:
-        avoid = self._find_ifids(egress.address)
-        return create_binding(egress, self._bindings, self._random, avoid)
+        # "MUST assign a new ID for the new CoA" (the draft §7.2): not by chance the link's last
+        avoid = {*self._find_ifids(egress.address), self._last_ifids.get(egress.link, 0)}
+        binding = create_binding(egress, self._bindings, self._random, avoid)
+        if binding is not None:
+            self._last_ifids[egress.link] = binding.ifid
+        return binding
 
     def _end(self, binding: Binding, now: float) -> None:
         """De-register what the home agent may still hold.

@@ -197,6 +197,18 @@ def test_7_2_address_that_comes_back_gets_a_new_ifid():
     assert information_of(update).ifid != information_of(updates[0]).ifid
 
 
+def test_7_2_address_that_comes_back_never_gets_its_last_ifid_by_chance():
+    router = make_router()
+    seconds, seen = 0, []
+    for _ in range(600):
+        connect(router, LTE, seconds=seconds)
+        seen.append(only(router.entries).ifid)
+        router.handle(EgressChanged(()), at(seconds + 1))
+        seconds += 200  # past every lifetime
+
+    assert all(last != fresh for last, fresh in zip(seen, seen[1:], strict=False))
+
+
 def test_without_any_link_the_deregistration_waits_for_one():
     router = make_router()
     old = only(register(router, LTE))
