@@ -1,5 +1,6 @@
 """draft-wakikawa-mobileip-multiplecoa-01, the mobile router's side: sections 3, 5.2, 7.x."""
 
+import itertools
 from dataclasses import replace
 from ipaddress import IPv6Address
 
@@ -206,7 +207,7 @@ def test_7_2_address_that_comes_back_never_gets_its_last_ifid_by_chance():
         router.handle(EgressChanged(()), at(seconds + 1))
         seconds += 200  # past every lifetime
 
-    assert all(last != fresh for last, fresh in zip(seen, seen[1:], strict=False))
+    assert all(last != fresh for last, fresh in itertools.pairwise(seen))
 
 
 def test_without_any_link_the_deregistration_waits_for_one():
