@@ -64,6 +64,10 @@ _APPLY_RETRY = 1.0
 #: How long what changes with every refresh may stay unsaved, in seconds.
 _SAVE_DELAY = 0.5
 
+#: Packets and bytes by the name of the kernel's counter; and of one that is not there.
+Traffic = dict[str, dict[str, int]]
+NO_TRAFFIC = {"packets": 0, "bytes": 0}
+
 
 class Agent(ABC):
     """One role in one network namespace."""
@@ -114,8 +118,8 @@ class Agent(ABC):
         """Build the whole desired kernel state from the role's bindings and the snapshot."""
 
     @abstractmethod
-    def _describe(self) -> dict[str, Any]:
-        """Return the role's own part of the status."""
+    def _describe(self, counters: Traffic) -> dict[str, Any]:
+        """Return the role's own part of the status; ``counters`` are the kernel's by name."""
 
     @abstractmethod
     async def _reload(self) -> None:
@@ -230,10 +234,10 @@ class Agent(ABC):
                 "counters": counters,
             },
             "bicast": {
-                "copies": counters.get("bicast_copies", _NO_TRAFFIC)["packets"],
-                "duplicates_dropped": counters.get("duplicates_dropped", _NO_TRAFFIC)["packets"],
+                "copies": counters.get("bicast_copies", NO_TRAFFIC)["packets"],
+                "duplicates_dropped": counters.get("duplicates_dropped", NO_TRAFFIC)["packets"],
             },
-            **self._describe(),
+            **self._describe(counters),
         }
 
     def _read_counters(self) -> dict[str, tuple[int, int]]:
@@ -426,6 +430,3 @@ class Agent(ABC):
         if isinstance(message, BindingAcknowledgement | BindingError):
             status = str(message.status)
         self._messages[direction, type(message).__name__, status] += 1
-
-
-_NO_TRAFFIC = {"packets": 0, "bytes": 0}

@@ -7,11 +7,12 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from mrouter.agent.base import Agent
+from mrouter.agent.base import Agent, Traffic
 from mrouter.agent.journal import note
 from mrouter.control import ControlError
 from mrouter.dataplane.correspondent_node import CorrespondentNodeView, build_correspondent_node
 from mrouter.errors import DataplaneError
+from mrouter.links.egress import find_interface_of
 from mrouter.links.unreachable import UnreachableSocket
 from mrouter.protocol.correspondent_node import CorrespondentNode
 from mrouter.protocol.events import CareOfAddressFailed, HomeAddressOptionSeen
@@ -89,17 +90,16 @@ class CorrespondentNodeAgent(Agent):
 
         :raises DataplaneError: while no interface has it.
         """
-        by_index = {item.index: item for item in self._snapshot.interfaces.values()}
-        for item in self._snapshot.addresses:
-            if item.address == self._settings.address and by_index[item.index].up:
-                return by_index[item.index].name
-        raise DataplaneError(
-            "find the correspondent node's interface",
-            f"no interface that is up has {self._settings.address}",
-            "set the address, or [correspondent-node] address",
-        )
+        device = find_interface_of(self._snapshot, self._settings.address)
+        if device is None:
+            raise DataplaneError(
+                "find the correspondent node's interface",
+                f"no interface that is up has {self._settings.address}",
+                "set the address, or [correspondent-node] address",
+            )
+        return device
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self, counters: Traffic) -> dict[str, Any]:
         now = time.monotonic()
         in_use = {(entry.home_address, entry.ifid) for entry in self._role.routes}
         return {

@@ -8,7 +8,7 @@ from collections import defaultdict
 from ipaddress import IPv6Network
 from typing import TYPE_CHECKING, Any
 
-from mrouter.agent.base import Agent
+from mrouter.agent.base import NO_TRAFFIC, Agent, Traffic
 from mrouter.agent.duplicates import DuplicateDetector
 from mrouter.agent.journal import note
 from mrouter.agent.memory import decode_home_memory, encode_home_memory
@@ -16,6 +16,7 @@ from mrouter.control import ControlError
 from mrouter.dataplane.home_agent import HomeAgentView, build_home_agent
 from mrouter.errors import DataplaneError
 from mrouter.links.anycast import AnycastMembership
+from mrouter.links.egress import find_interface_of
 from mrouter.links.home_link import HomeLink
 from mrouter.protocol.events import (
     AdvertiseNeighbour,
@@ -149,15 +150,14 @@ class HomeAgentAgent(Agent):
 
         :raises DataplaneError: while no interface has it.
         """
-        by_index = {item.index: item for item in self._snapshot.interfaces.values()}
-        for item in self._snapshot.addresses:
-            if item.address == self._settings.address and by_index[item.index].up:
-                return by_index[item.index].name
-        raise DataplaneError(
-            "find the home agent's interface",
-            f"no interface that is up has {self._settings.address}",
-            "set the address, or [home-agent] address",
-        )
+        device = find_interface_of(self._snapshot, self._settings.address)
+        if device is None:
+            raise DataplaneError(
+                "find the home agent's interface",
+                f"no interface that is up has {self._settings.address}",
+                "set the address, or [home-agent] address",
+            )
+        return device
 
     def _forwarding_succeeded(self) -> None:
         self._forwarded = self._list_bindings()
@@ -195,13 +195,12 @@ class HomeAgentAgent(Agent):
             self._perform(self._handle(ForwardingFailed(home_address, ifid), self._now()), kept, [])
         return kept
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self, counters: Traffic) -> dict[str, Any]:
         now = time.monotonic()
         names = {router.home_address: router.name for router in self._settings.served}
         by_router: dict[IPv6Address, list[CacheEntry]] = defaultdict(list)
         for entry in self._role.entries:
             by_router[entry.home_address].append(entry)
-        counters = self._read_counters()
         slots = sorted({entry.slot for entry in self._role.entries})
         return {
             "address": str(self._settings.address),
@@ -232,8 +231,8 @@ class HomeAgentAgent(Agent):
             "slots": [
                 {
                     "slot": slot,
-                    "uplink": _traffic(counters, f"uplink-{slot}"),
-                    "downlink": _traffic(counters, f"downlink-{slot}"),
+                    "uplink": counters.get(f"uplink-{slot}", NO_TRAFFIC),
+                    "downlink": counters.get(f"downlink-{slot}", NO_TRAFFIC),
                 }
                 for slot in slots
             ],
@@ -243,8 +242,3 @@ class HomeAgentAgent(Agent):
 def _binding_of(packet: Packet) -> tuple[IPv6Address | None, int | None]:
     information = find_option(packet.message, CareOfAddressInformation)
     return packet.routing_home_address, None if information is None else information.ifid
-
-
-def _traffic(counters: dict[str, tuple[int, int]], name: str) -> dict[str, int]:
-    packets, octets = counters.get(name, (0, 0))
-    return {"packets": packets, "bytes": octets}

@@ -8,7 +8,7 @@ import time
 from ipaddress import IPv6Network
 from typing import TYPE_CHECKING, Any
 
-from mrouter.agent.base import Agent
+from mrouter.agent.base import NO_TRAFFIC, Agent, Traffic
 from mrouter.agent.flows import list_flows
 from mrouter.agent.memory import (
     decode_discovered,
@@ -250,9 +250,8 @@ class MobileRouterAgent(Agent):
             )
         return await super()._answer(command)
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self, counters: Traffic) -> dict[str, Any]:
         self._count_usage()
-        counters = self._read_counters()
         active = self._active_links()
         now = time.monotonic()
         traffic = [
@@ -285,8 +284,8 @@ class MobileRouterAgent(Agent):
                     "reason": link.reason,
                     "addresses": [str(address) for address in link.addresses],
                     "gateway": None if link.gateway is None else str(link.gateway),
-                    "uplink": _traffic(counters, f"uplink-{link.name}"),
-                    "downlink": _traffic(counters, f"downlink-{link.name}"),
+                    "uplink": counters.get(f"uplink-{link.name}", NO_TRAFFIC),
+                    "downlink": counters.get(f"downlink-{link.name}", NO_TRAFFIC),
                 }
                 for link in self._links
             ],
@@ -337,8 +336,3 @@ def _describe_entry(entry: UpdateListEntry, now: float) -> dict[str, Any]:
         "lifetime_left": round(left, 3),
         "status": entry.status,
     }
-
-
-def _traffic(counters: dict[str, tuple[int, int]], name: str) -> dict[str, int]:
-    packets, octets = counters.get(name, (0, 0))
-    return {"packets": packets, "bytes": octets}

@@ -61,6 +61,15 @@ def find_local_addresses(
     )
 
 
+def find_interface_of(snapshot: Snapshot, address: IPv6Address) -> str | None:
+    """Return the interface that has ``address`` and is administratively up."""
+    by_index = {item.index: item for item in snapshot.interfaces.values()}
+    for item in snapshot.addresses:
+        if item.address == address and by_index[item.index].up:
+            return by_index[item.index].name
+    return None
+
+
 def find_up_interface(snapshot: Snapshot, names: Iterable[str]) -> str | None:
     """Return the first of ``names`` that is administratively up."""
     for name in names:
