@@ -53,7 +53,7 @@ class _CareOfAddressField(StrLenField):
 
 
 class MIP6OptBindingIdentifier(Measured):
-    """Binding Identifier (RFC 5648 §4.1); ``coa`` is empty or the text of an address.
+    """Binding Identifier (RFC 5648 §4.3); ``coa`` is empty or the text of an address.
 
     ``home_and_foreign`` is the H flag and ``bidpri`` is RFC 6089's priority, 1 the best.
     """

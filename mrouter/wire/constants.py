@@ -12,6 +12,11 @@ class Dialect(Enum):
     RFC5648 = "rfc5648"
 
 
+#: The highest IFPRI that has a place. CoAINFO has 8 bits (the draft §5.3.1); BID-PRI has 7, whose
+#: value 0 MUST NOT be used, so that an IFPRI travels as one more (RFC 6089 §4.1).
+MAX_IFPRI = {Dialect.DRAFT_01: 255, Dialect.RFC5648: 126}
+
+
 class MobilityHeaderType(IntEnum):
     """MH Type (RFC 6275 §6.1.1)."""
 
@@ -26,7 +31,10 @@ class MobilityHeaderType(IntEnum):
 
 
 class OptionType(IntEnum):
-    """Mobility option types (RFC 6275 §6.2, RFC 3963 §4.3, RFC 4285 §5 and §6, RFC 5648 §4.1)."""
+    """Mobility option types.
+
+    RFC 6275 §6.2, RFC 3963 §4.3, RFC 4285 §5 and §6, RFC 5648 §4.3, RFC 6089 §4.2 and §4.3.
+    """
 
     PAD1 = 0
     PADN = 1
@@ -38,6 +46,8 @@ class OptionType(IntEnum):
     AUTHENTICATION = 9
     REPLAY_PROTECTION = 10
     BINDING_IDENTIFIER = 35
+    FLOW_SUMMARY = 44
+    FLOW_IDENTIFICATION = 45
 
 
 #: The draft leaves CoAINFO's type "TBD" (§5.3.1): ours is from the unassigned range, and a
@@ -48,12 +58,16 @@ DEFAULT_COAINFO_TYPE = 192
 class BindingStatus(IntEnum):
     """Status of a Binding Acknowledgement, below 128 accepted (RFC 6275 §6.1.8 and others).
 
-    ``ACCEPTED_NP_COA`` is the draft's §5.3.3 value 1 in dialect draft-01; in dialect rfc5648 the
-    same number is RFC 6275's "accepted but prefix discovery necessary".
+    The MCOA values are RFC 5648's.
+
+    ``ACCEPTED_NP_COA`` is the draft's §5.3.3 value 1. In dialect rfc5648 it is written as 0 beside
+    a Binding Identifier; a 1 without that is RFC 6275's "accepted but prefix discovery necessary".
     """
 
     ACCEPTED = 0
     ACCEPTED_NP_COA = 1
+    MCOA_NOT_COMPLETE = 4
+    MCOA_RETURN_HOME_WITHOUT_NDP = 5
     REASON_UNSPECIFIED = 128
     ADMINISTRATIVELY_PROHIBITED = 129
     INSUFFICIENT_RESOURCES = 130
@@ -73,6 +87,24 @@ class BindingStatus(IntEnum):
     ID_MISMATCH = 144
     MESSAGE_ID_REQUIRED = 145
     AUTHENTICATION_FAILED = 146
+    MCOA_MALFORMED = 164
+    MCOA_NON_MCOA_BINDING_EXISTS = 165
+    MCOA_PROHIBITED = 166
+    MCOA_UNKNOWN_COA = 167
+    MCOA_BULK_REGISTRATION_PROHIBITED = 168
+    MCOA_SIMULTANEOUS_HOME_AND_FOREIGN_PROHIBITED = 169
+
+
+class FlowStatus(IntEnum):
+    """Status of a Flow Identification option, below 128 accepted (RFC 6089 §4.2)."""
+
+    ACCEPTED = 0
+    ADMINISTRATIVELY_PROHIBITED = 128
+    REASON_UNSPECIFIED = 129
+    MALFORMED = 130
+    BID_NOT_FOUND = 131
+    FID_NOT_FOUND = 132
+    SELECTOR_NOT_SUPPORTED = 133
 
 
 class BindingErrorStatus(IntEnum):

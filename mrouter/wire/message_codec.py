@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mrouter.errors import ParseError
 from mrouter.wire.address import parse_address
+from mrouter.wire.binding_codec import read_rfc5648_status, write_rfc5648_status
 from mrouter.wire.constants import Dialect, MobilityHeaderType
 from mrouter.wire.messages import (
     BindingAcknowledgement,
@@ -168,6 +169,8 @@ def _parse_acknowledgement(
     header: bytes, options: tuple[MobilityOption, ...], fmt: WireFormat
 ) -> BindingAcknowledgement:
     status, flags, sequence, units = _ACKNOWLEDGEMENT.unpack_from(header, 6)
+    if fmt.dialect is Dialect.RFC5648:
+        status = read_rfc5648_status(status, options)
     return BindingAcknowledgement(
         status=status,
         sequence=sequence,
@@ -270,9 +273,10 @@ def _names_binding(message: BindingUpdate) -> bool:
 
 def _serialize_acknowledgement(message: BindingAcknowledgement, fmt: WireFormat) -> bytes:
     flags = message.key_management * _BA_KEY_MANAGEMENT | message.mobile_router * _BA_MOBILE_ROUTER
-    return _ACKNOWLEDGEMENT.pack(
-        message.status, flags, message.sequence, count_units(message.lifetime)
-    )
+    status = message.status
+    if fmt.dialect is Dialect.RFC5648:
+        status = write_rfc5648_status(status, message.options)
+    return _ACKNOWLEDGEMENT.pack(status, flags, message.sequence, count_units(message.lifetime))
 
 
 def _serialize_error(message: BindingError, fmt: WireFormat) -> bytes:

@@ -14,13 +14,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mrouter.errors import ParseError
 from mrouter.wire.address import parse_routable
+from mrouter.wire.binding_codec import BINDING_PARSERS, BINDING_SERIALIZERS
 from mrouter.wire.constants import AuthenticationSubtype, Dialect, OptionType
+from mrouter.wire.flow_codec import (
+    parse_flow_identification,
+    parse_flow_summary,
+    serialize_flow_identification,
+    serialize_flow_summary,
+)
 from mrouter.wire.option_rules import find_misplaced
+from mrouter.wire.option_walk import walk_options
 from mrouter.wire.options import (
     AlternateCareOfAddress,
     BindingAuthorizationData,
     BindingRefreshAdvice,
     CareOfAddressInformation,
+    FlowIdentification,
+    FlowSummary,
     MnHaAuthentication,
     MobileNetworkPrefix,
     MobilityOption,
@@ -32,23 +42,17 @@ from mrouter.wire.parse_errors import Reason
 from mrouter.wire.units import count_units, parse_units
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from mrouter.wire.format import WireFormat
 
 _PAIR = Struct("!HH")
-_BINDING_IDENTIFIER = Struct("!HBB")
 _AUTHENTICATION = Struct("!BI")
 _TYPE_LENGTH_UINT16 = Struct("!BBH")
 _TYPE_LENGTH_UINT64 = Struct("!BBQ")
-_COAINFO = Struct("!BBBB")
 
 _BAD_OCTETS = 12  # RFC 6275 §6.2.7: the first 96 bits of the MAC
-_COAINFO_LENGTH = 2  # the draft §5.3.1: "The value MUST be always 2"
-_RESERVED = b"\0\0"
 _SUBTYPE_AND_SPI = _AUTHENTICATION.size
-_PRIORITY_MASK = 0x7F  # RFC 6089 §4.1: seven bits after the H flag
-_HOME_AND_FOREIGN = 0x80
 
 
 class ParsedOptions(NamedTuple):
@@ -75,7 +79,7 @@ def parse_options(header: bytes, offset: int, fmt: WireFormat) -> ParsedOptions:
     options = []
     signed_length = 0
     stop = offset
-    for kind, start, length in _walk_options(header, offset):
+    for kind, start, length in walk_options(header, offset):
         option = _parse_option(kind, header, start, length, fmt)
         if isinstance(option, MnHaAuthentication):
             signed_length = start + _SUBTYPE_AND_SPI
@@ -92,34 +96,18 @@ def parse_options(header: bytes, offset: int, fmt: WireFormat) -> ParsedOptions:
     return ParsedOptions(tuple(options), signed_length)
 
 
-def _walk_options(header: bytes, offset: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (type, offset of the data, length of the data), without padding."""
-    end = len(header)
-    while offset < end:
-        kind = header[offset]
-        if kind == OptionType.PAD1:
-            offset += 1
-            continue
-        start = offset + 2
-        if start > end:
-            raise ParseError(Reason.TRUNCATED, f"option {kind} has no length")
-        length = header[offset + 1]
-        offset = start + length
-        if offset > end:
-            raise ParseError(Reason.TRUNCATED, f"option {kind} ends after its header")
-        if kind != OptionType.PADN:
-            yield kind, start, length
-
-
 def _parse_option(
     kind: int, header: bytes, start: int, length: int, fmt: WireFormat
 ) -> MobilityOption:
     if kind == fmt.binding_option_type:
-        return _BINDING_PARSERS[fmt.dialect](header, start, length)
+        return BINDING_PARSERS[fmt.dialect](header, start, length)
     if kind == OptionType.AUTHENTICATION:
         return _parse_authentication(header, start, length)
     layout = _LAYOUTS.get(kind)
     if layout is None:
+        parse_flow = _FLOW_PARSERS.get(kind)
+        if parse_flow is not None:
+            return parse_flow(header, start, length)
         return UnknownOption(kind, header[start : start + length])
     if length != layout.length:
         raise ParseError(Reason.BAD_OPTION_LENGTH, f"option {kind} of length {length}")
@@ -172,32 +160,6 @@ def _parse_authentication(
     return MnHaAuthentication(spi, header[start + _SUBTYPE_AND_SPI : stop])
 
 
-def _parse_coainfo(header: bytes, start: int, length: int) -> CareOfAddressInformation:
-    if length != _COAINFO_LENGTH:
-        raise ParseError(Reason.BAD_OPTION_LENGTH, f"CoAINFO of length {length}")
-    # The draft §5.3.1 draws four octets after a Length of 2: the 16 reserved zero bits lie past
-    # the option's end, where whoever skips by Length reads them as two Pad1.
-    reserved = header[start + 2 : start + 4]
-    if len(reserved) < len(_RESERVED):
-        raise ParseError(Reason.TRUNCATED, "CoAINFO without its reserved octets")
-    if reserved != _RESERVED:
-        raise ParseError(Reason.BAD_OPTION_VALUE, "CoAINFO's reserved octets are not zero")
-    return CareOfAddressInformation(header[start], header[start + 1])
-
-
-def _parse_binding_identifier(header: bytes, start: int, length: int) -> CareOfAddressInformation:
-    # Deviates from RFC 5648 §4.1: its length 8, an IPv4 care-of address, is refused, because
-    # a binding for it could not be kept.
-    if length not in (4, 20):
-        raise ParseError(Reason.BAD_OPTION_LENGTH, f"Binding Identifier of length {length}")
-    ifid, status, flags = _BINDING_IDENTIFIER.unpack_from(header, start)
-    address = parse_routable(header, start + 4) if length == 20 else None
-    # RFC 6089 §4.1: priority 0 is reserved and MUST NOT be used, so the model's 0, the best,
-    # travels as 1; who knows RFC 5648 alone leaves the field 0, and means no worse a binding.
-    ifpri = max((flags & _PRIORITY_MASK) - 1, 0)
-    return CareOfAddressInformation(ifid, ifpri, status, address, flags >= _HOME_AND_FOREIGN)
-
-
 class _Layout(NamedTuple):
     """An option of fixed length, and how its data are read."""
 
@@ -213,9 +175,10 @@ _LAYOUTS: dict[int, _Layout] = {
     OptionType.MOBILE_NETWORK_PREFIX: _Layout(18, _parse_prefix),
     OptionType.REPLAY_PROTECTION: _Layout(8, _parse_replay_protection),
 }
-_BINDING_PARSERS: dict[Dialect, Callable[[bytes, int, int], CareOfAddressInformation]] = {
-    Dialect.DRAFT_01: _parse_coainfo,
-    Dialect.RFC5648: _parse_binding_identifier,
+#: Options that say by their length how much they hold.
+_FLOW_PARSERS: dict[int, Callable[[bytes, int, int], MobilityOption]] = {
+    OptionType.FLOW_SUMMARY: parse_flow_summary,
+    OptionType.FLOW_IDENTIFICATION: parse_flow_identification,
 }
 
 
@@ -249,7 +212,7 @@ def serialize_options(
             signed_length = len(header) + 2
             header += _serialize_authorization_data(option, authenticator_length)
         elif isinstance(option, CareOfAddressInformation):
-            header += _BINDING_SERIALIZERS[fmt.dialect](option, fmt)
+            header += BINDING_SERIALIZERS[fmt.dialect](option, fmt)
         elif isinstance(option, UnknownOption):
             header += _serialize_unknown(option, fmt)
         else:
@@ -279,6 +242,8 @@ _ALIGNMENTS: dict[type, tuple[int, int]] = {
     MobileNetworkPrefix: (8, 4),
     MnHaAuthentication: (4, 1),
     ReplayProtection: (8, 2),
+    FlowIdentification: (2, 0),
+    FlowSummary: (2, 0),
 }
 _BINDING_IDENTIFIER_ALIGNMENT = (2, 0)
 
@@ -340,21 +305,6 @@ def _serialize_authentication(option: MnHaAuthentication, authenticator_length: 
     return bytes((OptionType.AUTHENTICATION, length)) + body + authenticator
 
 
-def _serialize_coainfo(option: CareOfAddressInformation, fmt: WireFormat) -> bytes:
-    head = _COAINFO.pack(fmt.coainfo_type, _COAINFO_LENGTH, option.ifid, option.ifpri)
-    return head + _RESERVED
-
-
-def _serialize_binding_identifier(option: CareOfAddressInformation, fmt: WireFormat) -> bytes:
-    priority = option.ifpri + 1  # RFC 6089 §4.1: 0 MUST NOT be used
-    if not 1 <= priority <= _PRIORITY_MASK:
-        raise ValueError(f"IFPRI {option.ifpri} does not fit a binding priority of RFC 6089")
-    flags = priority | (_HOME_AND_FOREIGN if option.home_and_foreign else 0)
-    address = b"" if option.care_of_address is None else option.care_of_address.packed
-    body = _BINDING_IDENTIFIER.pack(option.ifid, option.status, flags) + address
-    return bytes((OptionType.BINDING_IDENTIFIER, len(body))) + body
-
-
 def _serialize_unknown(option: UnknownOption, fmt: WireFormat) -> bytes:
     known = option.type in _KNOWN_TYPES or option.type == fmt.binding_option_type
     is_mn_ha = option.type == OptionType.AUTHENTICATION and (
@@ -367,15 +317,13 @@ def _serialize_unknown(option: UnknownOption, fmt: WireFormat) -> bytes:
     return bytes((option.type, len(option.data))) + option.data
 
 
-_KNOWN_TYPES = frozenset(_LAYOUTS) | {OptionType.PAD1, OptionType.PADN}
+_KNOWN_TYPES = frozenset(_LAYOUTS) | frozenset(_FLOW_PARSERS) | {OptionType.PAD1, OptionType.PADN}
 _SERIALIZERS: dict[type, Callable[[Any], bytes]] = {
     BindingRefreshAdvice: _serialize_refresh_advice,
     AlternateCareOfAddress: _serialize_alternate_care_of_address,
     NonceIndices: _serialize_nonce_indices,
     MobileNetworkPrefix: _serialize_prefix,
     ReplayProtection: _serialize_replay_protection,
-}
-_BINDING_SERIALIZERS: dict[Dialect, Callable[[CareOfAddressInformation, WireFormat], bytes]] = {
-    Dialect.DRAFT_01: _serialize_coainfo,
-    Dialect.RFC5648: _serialize_binding_identifier,
+    FlowIdentification: serialize_flow_identification,
+    FlowSummary: serialize_flow_summary,
 }

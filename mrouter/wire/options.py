@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mrouter.wire.traffic_selectors import TrafficSelector, UnknownSelector
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class ReplayProtection:
 class CareOfAddressInformation:
     """CoAINFO: which binding, and its priority, lower is better (draft §5.3.1).
 
-    In dialect rfc5648 the same data travel in a Binding Identifier option (RFC 5648 §4.1), whose
+    In dialect rfc5648 the same data travel in a Binding Identifier option (RFC 5648 §4.3), whose
     own ``status``, ``care_of_address`` and ``home_and_foreign`` (the H flag: this binding and the
     home link are used at once) exist there alone.
     """
@@ -77,6 +81,30 @@ class CareOfAddressInformation:
     status: int = 0
     care_of_address: IPv6Address | None = None
     home_and_foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FlowIdentification:
+    """A flow binding: which packets go by which bindings (RFC 6089 §4.2).
+
+    ``ifids`` are those of the BID Reference sub-option (§4.2.1), IFIDs in dialect draft-01 too;
+    ``selector`` that of the Traffic Selector sub-option. Lower ``priority`` goes first.
+    ``malformed`` says that it could not be read, for an answer of status 130.
+    """
+
+    fid: int
+    priority: int
+    ifids: tuple[int, ...] = ()
+    selector: TrafficSelector | UnknownSelector | None = None
+    status: int = 0
+    malformed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSummary:
+    """The flow bindings, by FID, that stay as they are (RFC 6089 §4.3)."""
+
+    fids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +124,7 @@ MobilityOption = (
     | MnHaAuthentication
     | ReplayProtection
     | CareOfAddressInformation
+    | FlowIdentification
+    | FlowSummary
     | UnknownOption
 )

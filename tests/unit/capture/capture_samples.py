@@ -1,4 +1,4 @@
-"""A signed Binding Update, and files with it."""
+"""A signed Binding Update, files with packets, and what the command shows of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from mrouter.capture.frame import Frame
 from mrouter.capture.pcap import FrameWriter
+from mrouter.capture.run import CaptureOptions, run_capture
 from mrouter.protocol.keys import PacketSigner
 from mrouter.protocol.settings import Algorithm, SecurityAssociation
 from mrouter.wire.constants import Dialect
@@ -57,3 +58,18 @@ def write_frames(path, *octets):
         for data in octets:
             writer.write(Frame(TIME, "lte0", data))
     return path
+
+
+def tunnel(data, source="2001:db8:9::1", destination="2001:db8:9::2"):
+    head = bytes.fromhex("60000000") + len(data).to_bytes(2, "big") + bytes((41, 64))
+    return head + IPv6Address(source).packed + IPv6Address(destination).packed + data
+
+
+def show(packet, tmp_path, fmt=DRAFT, association=None, **options):
+    """Return what is shown of one packet, without the time and the link."""
+    octets = packet if isinstance(packet, bytes) else serialize_packet(packet, fmt)
+    path = write_frames(tmp_path / "made.pcap", octets)
+    lines = []
+    run_capture(CaptureOptions(read=path, **options), fmt, association, lines.append)
+    assert len(lines) == 1
+    return lines[0]

@@ -16,6 +16,8 @@ from capture_samples import (
     RFC5648,
     SIGNED,
     TIME,
+    show,
+    tunnel,
     write_frames,
 )
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrHopByHop
@@ -25,8 +27,12 @@ from scapy.utils import PcapNgWriter, wrpcap
 from mrouter.capture.find import find_signalling
 from mrouter.capture.pcap import read_frames
 from mrouter.capture.run import CaptureOptions, run_capture
-from mrouter.capture.unknown import name_option
 from mrouter.protocol.settings import Algorithm, SecurityAssociation
+from mrouter.scapy_layers import (
+    MIP6FlowSubOptUnknown,
+    MIP6MH_BU_Draft01,
+    MIP6OptFlowIdentification,
+)
 from mrouter.wire.messages import (
     BindingAcknowledgement,
     BindingError,
@@ -41,25 +47,12 @@ from mrouter.wire.options import (
     BindingAuthorizationData,
     BindingRefreshAdvice,
     CareOfAddressInformation,
+    FlowIdentification,
+    FlowSummary,
     NonceIndices,
     UnknownOption,
 )
-from mrouter.wire.packet import serialize_packet
-
-
-def tunnel(data, source="2001:db8:9::1", destination="2001:db8:9::2"):
-    head = bytes.fromhex("60000000") + len(data).to_bytes(2, "big") + bytes((41, 64))
-    return head + IPv6Address(source).packed + IPv6Address(destination).packed + data
-
-
-def show(packet, tmp_path, fmt=DRAFT, association=None, **options):
-    """Return what is shown of one packet, without the time and the link."""
-    octets = packet if isinstance(packet, bytes) else serialize_packet(packet, fmt)
-    path = write_frames(tmp_path / "made.pcap", octets)
-    lines = []
-    run_capture(CaptureOptions(read=path, **options), fmt, association, lines.append)
-    assert len(lines) == 1
-    return lines[0]
+from mrouter.wire.traffic_selectors import TrafficSelector, UnknownSelector
 
 
 def from_peer(message, **headers):
@@ -142,6 +135,11 @@ def test_status_1_is_named_by_dialect(tmp_path, fmt, name):
     assert f"{name}, seq" in show(from_peer(BindingAcknowledgement(1, 1, 60)), tmp_path, fmt)
 
 
+def test_status_1_beside_a_binding_identifier_is_the_drafts(tmp_path):
+    message = BindingAcknowledgement(1, 1, 60, options=(CareOfAddressInformation(7, 0),))
+    assert "accepted-np-coa, seq" in show(from_peer(message), tmp_path, RFC5648)
+
+
 @pytest.mark.parametrize(("status", "name"), [(165, "mcoa-non-mcoa-binding-exists"), (99, "99")])
 def test_other_statuses_have_a_name_or_a_number(tmp_path, status, name):
     assert name in show(from_peer(BindingAcknowledgement(status, 1, 60)), tmp_path, RFC5648)
@@ -161,12 +159,54 @@ def test_keygen_tokens_are_not_shown(tmp_path):
     assert "aaaa" not in show(from_peer(message), tmp_path, as_json=True)
 
 
-def test_a_flow_binding_is_told_with_its_selector():
-    data = bytes.fromhex("0001000a0000 02020003 03090200 00220000 138c11")
-    assert name_option(45, data) == (
-        "Flow Identification fid 1 fidpri 10 status Flow binding successful (bids [3]) "
-        "(tsformat IPv6 binary flags OK start_destination_port 5004 start_next_header 17)"
-    )
+SELECTOR = TrafficSelector(
+    source=(IPv6Address("2001:db8:c::"), IPv6Address("2001:db8:c::ff")),
+    destination_ports=(5004, 5004),
+    next_header=(17, 17),
+)
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (
+            FlowIdentification(1, 10, (3, 4), SELECTOR),
+            "flow 1 priority 10 by IFID 3 4: source 2001:db8:c::-2001:db8:c::ff "
+            "destination-ports 5004 next-header 17",
+        ),
+        (
+            FlowIdentification(1, 10, (3,), TrafficSelector()),
+            "flow 1 priority 10 by IFID 3: everything",
+        ),
+        (
+            FlowIdentification(1, 10, (3,), UnknownSelector(1, bytes(4))),
+            "flow 1 priority 10 by IFID 3: selector of format 1 (4 octets)",
+        ),
+        (FlowIdentification(1, 10, status=131), "flow 1 priority 10 (bid-not-found)"),
+        (FlowIdentification(1, 10, status=99), "flow 1 priority 10 (status 99)"),
+        (FlowSummary((1, 2)), "flow summary 1 2"),
+    ],
+)
+def test_flow_bindings_are_told_in_words(tmp_path, option, expected):
+    line = show(from_peer(BindingUpdate(1, 4, options=(option,))), tmp_path)
+    assert line.endswith(f", lifetime 4 s, {expected}")
+
+
+def test_a_flow_binding_that_cannot_be_read_is_told_as_malformed(tmp_path):
+    odd = MIP6FlowSubOptUnknown(otype=2, odata=b"abc")
+    option = MIP6OptFlowIdentification(fid=1, fidpri=10, suboptions=[odd])
+    update = MIP6MH_BU_Draft01(seq=1, mhtime=1, options=[option])
+    line = show(bytes(IPv6(src=str(COA), dst=str(HOME_AGENT)) / update), tmp_path)
+    assert line.endswith(", flow 1 priority 10 malformed")
+
+
+def test_json_has_a_flows_selector(tmp_path):
+    option = FlowIdentification(1, 10, (3,), SELECTOR)
+    message = BindingUpdate(1, 4, options=(option,))
+    (told,) = json.loads(show(from_peer(message), tmp_path, as_json=True))["options"]
+    assert told["ifids"] == [3]
+    assert told["selector"]["destination_ports"] == [5004, 5004]
+    assert told["selector"]["spi"] is None
 
 
 # --- authenticators ------------------------------------------------------------------------

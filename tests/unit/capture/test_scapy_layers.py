@@ -26,6 +26,8 @@ from mrouter.wire.options import (
     BindingAuthorizationData,
     BindingRefreshAdvice,
     CareOfAddressInformation,
+    FlowIdentification,
+    FlowSummary,
     MnHaAuthentication,
     MobileNetworkPrefix,
     NonceIndices,
@@ -33,6 +35,7 @@ from mrouter.wire.options import (
     UnknownOption,
 )
 from mrouter.wire.packet import parse_packet, serialize_packet
+from mrouter.wire.traffic_selectors import TrafficSelector, UnknownSelector
 
 COA = IPv6Address("2001:db8:1::2")
 HOME = IPv6Address("2001:db8:f1::100")
@@ -42,6 +45,33 @@ FORMATS = {"draft-01": DRAFT, "rfc5648": RFC5648}
 COOKIE, TOKEN, TWELVE = bytes(range(8)), bytes(range(8, 16)), bytes(range(12))
 TIMESTAMP = 0xECD0_0000_0000_0000
 
+SELECTOR = TrafficSelector(
+    source=(COA, HOME),
+    destination=(HOME_AGENT, HOME_AGENT),
+    spi=(256, 0xFFFFFFFF),
+    flow_label=(1, 0xFFFFF),
+    source_ports=(1024, 65535),
+    destination_ports=(5004, 5005),
+    traffic_class=(184, 184),
+    next_header=(6, 17),
+)
+THEIR_SELECTOR = ours.IPv6TrafficSelector(
+    flags="ABCEFGHIJKLMOP",
+    start_source=str(COA),
+    end_source=str(HOME),
+    start_destination=str(HOME_AGENT),
+    start_spi=256,
+    end_spi=0xFFFFFFFF,
+    start_flow_label=1,
+    end_flow_label=0xFFFFF,
+    start_source_port=1024,
+    end_source_port=65535,
+    start_destination_port=5004,
+    end_destination_port=5005,
+    start_traffic_class=184,
+    start_next_header=6,
+    end_next_header=17,
+)
 COMMON_OPTIONS = {
     "advice": (BindingRefreshAdvice(120), inet6.MIP6OptBRAdvice(rinter=30)),
     "altcoa": (AlternateCareOfAddress(COA), inet6.MIP6OptAltCoA(acoa=str(COA))),
@@ -57,6 +87,34 @@ COMMON_OPTIONS = {
     "auth": (MnHaAuthentication(256, TWELVE), inet6.MIP6OptMsgAuth(mspi=256, authdata=TWELVE)),
     "replay": (ReplayProtection(TIMESTAMP), ours.MIP6OptReplayProtection(timestamp=TIMESTAMP)),
     "unknown": (UnknownOption(200, b"abc"), inet6.MIP6OptUnknown(otype=200, odata=b"abc")),
+    "summary": (FlowSummary((1, 0x203)), ours.MIP6OptFlowSummary(fids=[1, 0x203])),
+    "flow": (
+        FlowIdentification(1, 0x102, (3, 0x405), SELECTOR),
+        ours.MIP6OptFlowIdentification(
+            fid=1,
+            fidpri=0x102,
+            suboptions=[
+                ours.MIP6FlowBindingReference(bids=[3, 0x405]),
+                ours.MIP6FlowTrafficSelector(tsformat=2, selector=THEIR_SELECTOR),
+            ],
+        ),
+    ),
+    "flow-ipv4": (
+        FlowIdentification(1, 2, selector=UnknownSelector(1, bytes.fromhex("0008000006"))),
+        ours.MIP6OptFlowIdentification(
+            fid=1,
+            fidpri=2,
+            suboptions=[
+                ours.MIP6FlowTrafficSelector(
+                    tsformat=1, selector=ours.IPv4TrafficSelector(flags="M", start_protocol=6)
+                )
+            ],
+        ),
+    ),
+    "flow-answer": (
+        FlowIdentification(7, 0, status=132),
+        ours.MIP6OptFlowIdentification(fid=7, fidpri=0, status=132),
+    ),
 }
 OPTIONS = {
     "draft-01": COMMON_OPTIONS
@@ -64,8 +122,8 @@ OPTIONS = {
     "rfc5648": COMMON_OPTIONS
     | {
         "bid": (
-            CareOfAddressInformation(700, 2, status=164, home_and_foreign=True),
-            ours.MIP6OptBindingIdentifier(bid=700, bidpri=3, status=164, home_and_foreign=1),
+            CareOfAddressInformation(700, 2, status=5, home_and_foreign=True),
+            ours.MIP6OptBindingIdentifier(bid=700, bidpri=3, status=5, home_and_foreign=1),
         ),
         "bid-coa": (
             CareOfAddressInformation(700, 0, care_of_address=COA),
@@ -153,13 +211,21 @@ def build(dialect, message_name, option_name):
     if dialect == "rfc5648" and option_name.startswith("bid") and message_name == "bu":
         packet = Packet(COA, HOME_AGENT, kind(**fields, multiple=True, options=(option,)))
     theirs = layer(**their_fields, options=[their_option.copy()])
+    if dialect == "rfc5648" and option_name.startswith("bid") and message_name == "ba":
+        theirs.status = 0  # beside a Binding Identifier the draft's 1 is written so
     return packet, inet6.IPv6(src=str(COA), dst=str(HOME_AGENT), hlim=64) / theirs
 
 
 def field_values(layer):
     names = [field.name for field in layer.fields_desc]
     skipped = ("options", "cksum", "len", "olen", "res", "res2")
-    return {name: layer.getfieldval(name) for name in names if name not in skipped}
+    return {name: deepen(layer.getfieldval(name)) for name in names if name not in skipped}
+
+
+def deepen(value):
+    if isinstance(value, list):
+        return [deepen(part) for part in value]
+    return field_values(value) if hasattr(value, "fields_desc") else value
 
 
 @pytest.mark.parametrize(("dialect", "message", "option"), CASES)

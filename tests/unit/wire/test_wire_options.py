@@ -71,7 +71,7 @@ VECTORS = {
         CareOfAddressInformation(0xFF, 0xFE),
         "23 02 ff fe 0000  01 00",
     ),
-    # RFC 5648 §4.1, 2n: BID, status, H and RFC 6089's BID-PRI, where IFPRI 0 is priority 1.
+    # RFC 5648 §4.3, 2n: BID, status, H and RFC 6089's BID-PRI, where IFPRI 0 is priority 1.
     "binding identifier": (
         RFC5648,
         CareOfAddressInformation(0x0102, 0),
@@ -189,7 +189,7 @@ def test_each_dialect_skips_the_other_ones_option():
     assert parse("23 04 0102 00 01 01 00", DRAFT) == (UnknownOption(35, b"\x01\x02\x00\x01"),)
 
 
-@pytest.mark.parametrize("kind", [0, 1, 3, 9, -1, 256])
+@pytest.mark.parametrize("kind", [0, 1, 3, 9, 44, 45, -1, 256])
 def test_coainfo_type_that_is_taken_cannot_be_configured(kind):
     with pytest.raises(ValueError, match="option type"):
         WireFormat(Dialect.DRAFT_01, coainfo_type=kind)
@@ -200,6 +200,19 @@ def test_coainfo_type_that_is_taken_cannot_be_configured(kind):
 
 def test_priority_zero_of_a_peer_that_knows_rfc5648_alone_is_the_best():
     assert parse("23 04 0102 00 00 01 00", RFC5648) == (CareOfAddressInformation(0x0102, 0),)
+
+
+def test_bid_0_is_refused():
+    assert refusal("23 04 0000 00 01 01 00", RFC5648) == Reason.BAD_OPTION_VALUE
+
+
+def test_bid_0_is_not_written():
+    with pytest.raises(ValueError, match="IFID 0"):
+        serialize((CareOfAddressInformation(0, 1),), RFC5648)
+
+
+def test_ifid_0_has_a_place_in_coainfo():
+    assert parse("c0 02 00 01 0000 01 00") == (CareOfAddressInformation(0, 1),)
 
 
 def test_ipv4_care_of_address_is_refused():
@@ -214,9 +227,10 @@ def test_several_bindings_go_together_in_rfc5648():
     )
 
 
-def test_priority_that_has_no_place_is_not_written():
-    with pytest.raises(ValueError, match="IFPRI 127"):
-        serialize((CareOfAddressInformation(1, 127),), RFC5648)
+@pytest.mark.parametrize("ifpri", [-1, 127, 255])
+def test_priority_that_has_no_place_is_not_written(ifpri):
+    with pytest.raises(ValueError, match=f"IFPRI {ifpri}"):
+        serialize((CareOfAddressInformation(1, ifpri),), RFC5648)
 
 
 # --- values -------------------------------------------------------------------------------
@@ -297,6 +311,8 @@ def test_mn_aaa_authentication_may_follow_mn_ha():
         (UnknownOption(1, b""),),
         (UnknownOption(3, b""),),
         (UnknownOption(192, b""),),
+        (UnknownOption(44, b""),),
+        (UnknownOption(45, b""),),
         (UnknownOption(9, b"\x01\x00"),),
     ],
 )

@@ -28,6 +28,7 @@ FULL_UPDATE_OCTETS = {
 
 # (x, y) of xn+y by option type, restated from each option's section; others ask for none.
 ALIGNMENTS = {2: (2, 0), 3: (8, 6), 4: (2, 0), 5: (8, 2), 6: (8, 4), 9: (4, 1), 10: (8, 2)}
+ALIGNMENTS |= {44: (2, 0), 45: (2, 0)}
 OPTIONS_AT = {0: 8, 1: 16, 2: 16, 3: 24, 4: 24, 5: 12, 6: 12, 7: 24}
 
 

@@ -1,4 +1,8 @@
-"""scapy as an independent witness for what it knows: MH types 0 to 7, options 0 to 10."""
+"""scapy as an independent witness for what it knows.
+
+That is: MH types 0 to 7, mobility options 0 to 10, ICMPv6 types 144 to 147. For CoAINFO, Binding
+Identifier and the flow options ``test_scapy_layers`` compares with our own layers.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,15 @@ import pytest
 from scapy.layers import inet6 as scapy
 from wire_strategies import COA, HOME, HOME_AGENT, RFC5648
 
+from mrouter.wire.home_discovery import (
+    DiscoveryPacket,
+    HomeAgentReply,
+    HomeAgentRequest,
+    HomePrefix,
+    PrefixAdvertisement,
+    PrefixSolicitation,
+    serialize_discovery,
+)
 from mrouter.wire.messages import (
     BindingAcknowledgement,
     BindingError,
@@ -50,6 +63,10 @@ OPTIONS = {
     ),
     "auth": (MnHaAuthentication(3, TWELVE), scapy.MIP6OptMsgAuth(mspi=3, authdata=TWELVE)),
     "replay": (ReplayProtection(0x0102030405060708), scapy.MIP6OptReplayProtection()),
+    "aaa": (
+        UnknownOption(9, b"\2\0\0\0\3" + TWELVE),
+        scapy.MIP6OptMsgAuth(subtype=2, mspi=3, authdata=TWELVE),
+    ),
     "unknown": (UnknownOption(200, b"abc"), scapy.MIP6OptUnknown(otype=200, odata=b"abc")),
 }
 OPTIONS["replay"][1].timestamp = 0x0102030405060708
@@ -86,6 +103,13 @@ MESSAGES = {
             "mobile_router": True,
         },
         {"seq": 9, "mhtime": 60, "flags": "AHR"},
+    ),
+    "bu-other-flags": (
+        BindingUpdate,
+        scapy.MIP6MH_BU,
+        {"sequence": 0xFFFF, "lifetime": 262140}
+        | {"link_local_compatible": True, "key_management": True},
+        {"seq": 0xFFFF, "mhtime": 0xFFFF, "flags": "LK"},
     ),
     "ba": (
         BindingAcknowledgement,
@@ -151,3 +175,40 @@ def test_scapy_sums_a_type_2_routing_header_the_same():
     layer = scapy.MIP6MH_BA(status=0, seq=9, mhtime=60, flags=0, res2=0, options=[])
     theirs = witness(layer, [header], HOME_AGENT, COA)
     assert serialize_packet(ours, RFC5648).hex() == theirs.hex()
+
+
+def test_scapy_aligns_several_options_the_same():
+    names = ("advice", "prefix", "unknown", "nonces", "altcoa", "replay", "bad")
+    options = tuple(OPTIONS[name][0] for name in names)
+    theirs = [OPTIONS[name][1].copy() for name in names]
+    ours = Packet(COA, HOME_AGENT, BindingRefreshRequest(options))
+    layer = scapy.MIP6MH_BRR(options=theirs)
+    assert serialize_packet(ours, RFC5648).hex() == witness(layer).hex()
+
+
+@pytest.mark.parametrize(
+    ("message", "layer"),
+    [
+        (HomeAgentRequest(7), scapy.ICMPv6HAADRequest(id=7, R=0)),
+        (HomeAgentRequest(7, mobile_router=True), scapy.ICMPv6HAADRequest(id=7, R=1)),
+        (
+            HomeAgentReply(7, (HOME_AGENT, HOME), mobile_router=True),
+            scapy.ICMPv6HAADReply(id=7, R=1, addresses=[str(HOME_AGENT), str(HOME)]),
+        ),
+        (PrefixSolicitation(7), scapy.ICMPv6MPSol(id=7)),
+        (
+            PrefixAdvertisement(7, (HomePrefix(PREFIX, 900, 600),)),
+            scapy.ICMPv6MPAdv(id=7, flags=0)
+            / scapy.ICMPv6NDOptPrefixInfo(
+                prefixlen=48,
+                prefix=str(PREFIX.network_address),
+                validlifetime=900,
+                preferredlifetime=600,
+            ),
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_scapy_writes_the_same_discovery(message, layer):
+    packet = DiscoveryPacket(COA, HOME_AGENT, message)
+    assert serialize_discovery(packet).hex() == witness(layer).hex()

@@ -28,12 +28,15 @@ from mrouter.wire.options import (
     BindingAuthorizationData,
     BindingRefreshAdvice,
     CareOfAddressInformation,
+    FlowIdentification,
+    FlowSummary,
     MnHaAuthentication,
     MobileNetworkPrefix,
     NonceIndices,
     ReplayProtection,
     UnknownOption,
 )
+from mrouter.wire.traffic_selectors import TrafficSelector, UnknownSelector
 
 DRAFT = WireFormat()
 RFC5648 = WireFormat(Dialect.RFC5648)
@@ -66,6 +69,7 @@ addresses = st.one_of(
 octets = st.binary(max_size=24)
 uint8 = st.integers(0, 0xFF)
 uint16 = st.integers(0, 0xFFFF)
+positive16 = st.integers(1, 0xFFFF)
 seconds = uint16.map(lambda units: units * 4)
 networks = st.builds(
     lambda address, length: IPv6Network((int(address), length), strict=False),
@@ -74,6 +78,39 @@ networks = st.builds(
 )
 unknown_options = st.builds(UnknownOption, st.sampled_from([7, 8, 11, 34, 36, 199, 255]), octets)
 mn_aaa_options = octets.map(lambda data: UnknownOption(9, b"\x02" + data))
+
+
+def _ranges(bits, make=int):
+    ends = st.integers(0, (1 << bits) - 1)
+    whole = st.tuples(ends, ends).map(lambda both: (make(min(both)), make(max(both))))
+    return st.one_of(st.none(), ends.map(lambda only: (make(only), make(only))), whole)
+
+
+selectors = st.one_of(
+    st.builds(
+        TrafficSelector,
+        source=_ranges(128, IPv6Address),
+        destination=_ranges(128, IPv6Address),
+        spi=_ranges(32),
+        flow_label=_ranges(20),
+        source_ports=_ranges(16),
+        destination_ports=_ranges(16),
+        traffic_class=_ranges(8),
+        next_header=_ranges(8),
+    ),
+    st.builds(UnknownSelector, st.sampled_from([0, 1, 3, 255]), octets),
+)
+_flow_parts = {
+    "ifids": st.lists(uint16, max_size=5).map(tuple),
+    "selector": st.none() | selectors,
+}
+_refusals = st.integers(1, 0xFF)
+flow_identifications = st.one_of(
+    st.builds(FlowIdentification, positive16, positive16, **_flow_parts),
+    st.builds(FlowIdentification, positive16, uint16, **_flow_parts, status=_refusals),
+    st.builds(FlowIdentification, st.just(0), uint16, status=_refusals, malformed=st.just(True)),
+)
+flow_summaries = st.builds(FlowSummary, st.lists(uint16, min_size=1, max_size=9).map(tuple))
 
 
 def options_like(fmt):
@@ -86,7 +123,7 @@ def options_like(fmt):
         bindings = st.lists(
             st.builds(
                 CareOfAddressInformation,
-                ifid=uint16,
+                ifid=positive16,
                 ifpri=st.integers(0, 126),
                 status=uint8,
                 care_of_address=st.none() | addresses,
@@ -101,6 +138,8 @@ def options_like(fmt):
         st.lists(st.builds(NonceIndices, uint16, uint16), max_size=1),
         st.lists(st.builds(MobileNetworkPrefix, networks), max_size=3),
         st.lists(st.builds(ReplayProtection, st.integers(0, (1 << 64) - 1)), max_size=1),
+        st.lists(flow_identifications, max_size=2),
+        st.lists(flow_summaries, max_size=2),
         st.lists(unknown_options, max_size=2),
     ]
     anywhere = st.tuples(*parts).map(lambda lists: list(chain(*lists))).flatmap(st.permutations)
@@ -139,7 +178,7 @@ def messages_like(fmt):
         update,
         st.builds(
             BindingAcknowledgement, uint8, uint16, seconds, st.booleans(), st.booleans(), options
-        ),
+        ).map(lambda message: _fit_acknowledgement(message, fmt)),
         st.builds(BindingError, uint8, any_address, options),
     )
 
@@ -149,6 +188,15 @@ def _fit_update(message, fmt):
         return replace(message, overwrite=False)
     named = find_option(message, CareOfAddressInformation) is not None
     return replace(message, multiple=named)
+
+
+def _fit_acknowledgement(message, fmt):
+    bindings = [each for each in message.options if isinstance(each, CareOfAddressInformation)]
+    if fmt.dialect is Dialect.DRAFT_01 or not bindings or message.status >= 128:
+        return message
+    if len(bindings) == 1 and bindings[0].status >= 128:
+        return replace(message, status=bindings[0].status)
+    return replace(message, status=message.status or 1)
 
 
 def packets_like(fmt):
