@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 import time
 
-from bench.fleet import WIRE
 from mrouter.capture.find import find_signalling
 from mrouter.capture.live import LiveCapture
-from mrouter.wire.messages import BindingUpdate
-from mrouter.wire.packet import parse_packet
+from mrouter.wire.checksum import MOBILITY_HEADER
+from mrouter.wire.constants import MobilityHeaderType
 
 _PATIENCE = 20.0
+_BINDING_UPDATE = (MOBILITY_HEADER, MobilityHeaderType.BINDING_UPDATE)
 
 
 def main() -> None:
@@ -23,9 +23,7 @@ def main() -> None:
         for frame in capture.frames(_PATIENCE):
             arrived_at = time.monotonic()
             found = find_signalling(frame.data)
-            if found is not None and isinstance(
-                parse_packet(found.packet, WIRE).message, BindingUpdate
-            ):
+            if found is not None and (found.protocol, found.type) == _BINDING_UPDATE:
                 print(arrived_at, flush=True)
                 return
     sys.exit("no Binding Update came")

@@ -9,15 +9,6 @@ import struct
 _SO_ATTACH_FILTER = 26
 
 
-def drain(receiver: socket.socket) -> None:
-    """Throw away what waits in a socket that does not block."""
-    try:
-        while True:
-            receiver.recv(1)
-    except BlockingIOError:
-        return
-
-
 def attach_filter(target: socket.socket, program: list[tuple[int, int, int, int]]) -> None:
     """Have the kernel give ``target`` only what a classic BPF program accepts."""
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)

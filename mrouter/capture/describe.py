@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mrouter.protocol.keys import from_ntp_timestamp
-from mrouter.wire.constants import BindingErrorStatus, BindingStatus, Dialect
+from mrouter.wire.constants import BindingErrorStatus, BindingStatus, Dialect, FlowStatus
+from mrouter.wire.home_discovery import (
+    DiscoveryMessage,
+    DiscoveryType,
+    HomeAgentReply,
+    HomeAgentRequest,
+    HomePrefix,
+)
 from mrouter.wire.messages import (
     BindingAcknowledgement,
     BindingError,
@@ -19,18 +26,22 @@ from mrouter.wire.messages import (
     HomeTest,
     HomeTestInit,
     Message,
+    find_option,
 )
 from mrouter.wire.options import (
     AlternateCareOfAddress,
     BindingAuthorizationData,
     BindingRefreshAdvice,
     CareOfAddressInformation,
+    FlowIdentification,
+    FlowSummary,
     MnHaAuthentication,
     MobileNetworkPrefix,
     NonceIndices,
     ReplayProtection,
     UnknownOption,
 )
+from mrouter.wire.traffic_selectors import TrafficSelector, UnknownSelector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +58,13 @@ MESSAGE_NAMES = {
     7: "Binding Error",
 }
 
+DISCOVERY_NAMES: dict[int, str] = {
+    DiscoveryType.HOME_AGENT_REQUEST: "Home Agent Address Discovery Request",
+    DiscoveryType.HOME_AGENT_REPLY: "Home Agent Address Discovery Reply",
+    DiscoveryType.PREFIX_SOLICITATION: "Mobile Prefix Solicitation",
+    DiscoveryType.PREFIX_ADVERTISEMENT: "Mobile Prefix Advertisement",
+}
+
 _FLAGS = (
     "acknowledge",
     "home_registration",
@@ -57,18 +75,9 @@ _FLAGS = (
     "overwrite",
 )
 
-#: What RFC 6275 and RFC 5648 say beside ``BindingStatus``; a status there goes first.
-_OTHER_STATUSES = {
-    4: "mcoa-notcomplete",
-    5: "mcoa-returnhome-wo-ndp",
-    164: "mcoa-malformed",
-    165: "mcoa-non-mcoa-binding-exists",
-    166: "mcoa-prohibited",
-    167: "mcoa-unknown-coa",
-    168: "mcoa-bulk-registration-prohibited",
-    169: "mcoa-simultaneous-home-and-foreign-prohibited",
-    174: "invalid-care-of-address",
-}
+#: What RFC 6275 says beside ``BindingStatus``.
+_OTHER_STATUSES = {174: "invalid-care-of-address"}
+_FOREVER = 0xFFFFFFFF
 
 
 class Description(NamedTuple):
@@ -118,13 +127,16 @@ def _describe_update(message: BindingUpdate) -> Description:
 
 def _describe_acknowledgement(message: BindingAcknowledgement, dialect: Dialect) -> Description:
     status = name_status(message.status, dialect)
+    named = find_option(message, CareOfAddressInformation) is not None
+    if message.status == BindingStatus.ACCEPTED_NP_COA and named:
+        status = _word_enum(BindingStatus.ACCEPTED_NP_COA)  # in dialect rfc5648 as well
     flags = _name_flags(message)
     values = {"status": message.status, "status_name": status, "sequence": message.sequence}
     text = f"{status}, seq {message.sequence}, lifetime {message.lifetime} s{_word_flags(flags)}"
     return Description(text, values | {"lifetime": message.lifetime, "flags": flags})
 
 
-def _name_flags(message: BindingUpdate | BindingAcknowledgement) -> list[str]:
+def _name_flags(message: Message | DiscoveryMessage) -> list[str]:
     return [name.replace("_", "-") for name in _FLAGS if getattr(message, name, False)]
 
 
@@ -154,6 +166,24 @@ def name_error_status(status: int) -> str:
 
 def _word_enum(member: Enum) -> str:
     return member.name.lower().replace("_", "-")
+
+
+# --- home agent and prefix discovery ----------------------------------------------------------
+
+
+def describe_discovery(message: DiscoveryMessage) -> Description:
+    """Return what ``message`` says, without the prefixes of an advertisement."""
+    text = f"id {message.identifier}"
+    values: dict[str, Any] = {"identifier": message.identifier}
+    if isinstance(message, HomeAgentRequest | HomeAgentReply):
+        flags = _name_flags(message)
+        text += _word_flags(flags)
+        values["flags"] = flags
+    if isinstance(message, HomeAgentReply):
+        addresses = [str(address) for address in message.addresses]
+        text += f", home agents {' '.join(addresses) or 'none'}"
+        values["home_agents"] = addresses
+    return Description(text, values)
 
 
 # --- options --------------------------------------------------------------------------------
@@ -198,6 +228,50 @@ def _name_unknown(option: UnknownOption) -> str:
     return name or f"option {option.type} ({len(option.data)} octets)"
 
 
+def _word_flow(option: FlowIdentification) -> str:
+    text = f"flow {option.fid} priority {option.priority}"
+    if option.status:
+        text += f" ({_name_flow_status(option.status)})"
+    if option.malformed:
+        text += " malformed"
+    if option.ifids:
+        text += f" by IFID {_word_numbers(option.ifids)}"
+    if option.selector is not None:
+        text += f": {_word_selector(option.selector)}"
+    return text
+
+
+def _name_flow_status(status: int) -> str:
+    known = status in frozenset(FlowStatus)
+    return _word_enum(FlowStatus(status)) if known else f"status {status}"
+
+
+def _word_selector(selector: TrafficSelector | UnknownSelector) -> str:
+    if isinstance(selector, UnknownSelector):
+        return f"selector of format {selector.format} ({len(selector.data)} octets)"
+    words = []
+    for field in fields(selector):
+        bounds = getattr(selector, field.name)
+        if bounds is not None:
+            first, last = bounds
+            values = f"{first}" if first == last else f"{first}-{last}"
+            words.append(f"{field.name.replace('_', '-')} {values}")
+    return " ".join(words) or "everything"
+
+
+def _word_numbers(numbers: tuple[int, ...]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def _word_home_prefix(option: HomePrefix) -> str:
+    valid, preferred = map(_word_seconds, (option.valid_lifetime, option.preferred_lifetime))
+    return f"prefix {option.prefix} valid {valid} preferred {preferred}"
+
+
+def _word_seconds(seconds: int) -> str:
+    return "forever" if seconds == _FOREVER else f"{seconds} s"
+
+
 def _word_timestamp(timestamp: int) -> str:
     return datetime.fromtimestamp(from_ntp_timestamp(timestamp), UTC).strftime(
         "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -211,6 +285,9 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     BindingAuthorizationData: lambda _: "Binding Authorization Data",
     MobileNetworkPrefix: lambda option: f"MNP {option.prefix}",
     MnHaAuthentication: lambda option: f"SPI {option.spi}",
+    FlowIdentification: _word_flow,
+    FlowSummary: lambda option: f"flow summary {_word_numbers(option.fids)}",
+    HomePrefix: _word_home_prefix,
     ReplayProtection: lambda option: f"timestamp {_word_timestamp(option.timestamp)}",
 }
 
@@ -227,6 +304,8 @@ def _simplify(value: Any) -> Any:
         return _word_enum(value)
     if isinstance(value, tuple):
         return [_simplify(part) for part in value]
+    if is_dataclass(value):
+        return {field.name: _simplify(getattr(value, field.name)) for field in fields(value)}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
+from mrouter.wire.checksum import MOBILITY_HEADER
+from mrouter.wire.home_discovery import ICMPV6, DiscoveryType
+
 _IPV6_OCTETS = 40
 _IPV6_IN_IPV6 = 41
-_MOBILITY_HEADER = 135
 #: Hop-by-hop options, routing header, destination options.
 EXTENSION_HEADERS = (0, 43, 60)
+_DISCOVERY_TYPES = frozenset(DiscoveryType)
 #: How many headers are looked at, tunnels' included; the kernel's filter does as many.
 MAX_HEADERS = 8
 
@@ -22,29 +25,38 @@ class Addresses(NamedTuple):
 
 
 class Signalling(NamedTuple):
-    """A packet with a Mobility Header, taken out of its tunnels.
+    """A packet with a Mobility Header or home agent discovery, taken out of its tunnels.
 
-    ``tunnels`` has the outermost first; ``packet`` begins at its own IPv6 header; ``mh_type`` is
-    None where the packet ends before it.
+    ``tunnels`` has the outermost first; ``packet`` begins at its own IPv6 header. ``protocol`` is
+    ``MOBILITY_HEADER`` or ``ICMPV6``; ``type`` is its MH Type, None where the packet ends before
+    it, or its ICMPv6 type.
     """
 
     tunnels: tuple[Addresses, ...]
     addresses: Addresses
     packet: bytes
-    mh_type: int | None
+    protocol: int
+    type: int | None
 
 
 def find_signalling(data: bytes) -> Signalling | None:
-    """Return the packet with a Mobility Header in the IPv6 packet ``data``, or None."""
+    """Return the packet with signalling in the IPv6 packet ``data``, or None.
+
+    That is a Mobility Header, or an ICMPv6 message of types 144 to 147.
+    """
     tunnels: list[Addresses] = []
     start = 0
     if not _is_ipv6(data, start):
         return None
     kind, offset = data[6], _IPV6_OCTETS
     for _ in range(MAX_HEADERS):
-        if kind == _MOBILITY_HEADER:
-            mh_type = data[offset + 2] if offset + 2 < len(data) else None
-            return Signalling(tuple(tunnels), _read_addresses(data, start), data[start:], mh_type)
+        if kind in (MOBILITY_HEADER, ICMPV6):
+            at = offset + (2 if kind == MOBILITY_HEADER else 0)
+            type_ = data[at] if at < len(data) else None
+            if kind == ICMPV6 and type_ not in _DISCOVERY_TYPES:
+                return None
+            addresses = _read_addresses(data, start)
+            return Signalling(tuple(tunnels), addresses, data[start:], kind, type_)
         if kind == _IPV6_IN_IPV6 and _is_ipv6(data, offset):
             tunnels.append(_read_addresses(data, start))
             start = offset

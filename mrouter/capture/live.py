@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from mrouter.capture.find import EXTENSION_HEADERS, MAX_HEADERS
 from mrouter.capture.frame import CaptureError, Frame
-from mrouter.packet_filter import attach_filter, drain
+from mrouter.packet_filter import attach_filter
+from mrouter.wire.checksum import MOBILITY_HEADER
+from mrouter.wire.home_discovery import ICMPV6
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +31,10 @@ Instruction = tuple[int, int, int, int]
 
 
 class LiveCapture:
-    """A packet socket that sees the signalling of this namespace; needs CAP_NET_RAW."""
+    """A packet socket that sees the signalling of this namespace; needs CAP_NET_RAW.
+
+    Its first frames may be of anything.
+    """
 
     def __init__(self, interfaces: Sequence[str] = ()) -> None:
         """Open the socket; no ``interfaces`` means all.
@@ -51,8 +56,8 @@ class LiveCapture:
             raise CaptureError("capturing needs root, or CAP_NET_RAW") from None
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        # What came before the filter is left in the queue: there may be signalling in it.
         attach_filter(self._socket, build_filter())
-        drain(self._socket)  # what came before the filter
 
     def __enter__(self) -> LiveCapture:
         return self
@@ -105,13 +110,15 @@ def _read_time(ancillary: list[tuple[int, int, bytes]]) -> float:
 
 _LOAD_HALF, _LOAD_BYTE, _LOAD_BYTE_X, _LOAD_MEMORY = 0x28, 0x30, 0x50, 0x60
 _LOAD_X, _LOAD_X_MEMORY, _STORE, _TO_X, _FROM_X = 0x01, 0x61, 0x02, 0x07, 0x87
-_ADD, _ADD_X, _SHIFT_LEFT, _JUMP, _EQUAL, _GIVE = 0x04, 0x0C, 0x64, 0x05, 0x15, 0x06
+_ADD, _ADD_X, _SHIFT_LEFT, _AND, _JUMP, _EQUAL, _GIVE = 0x04, 0x0C, 0x64, 0x54, 0x05, 0x15, 0x06
 _PROTOCOL = 0xFFFFF000  # SKF_AD_OFF + SKF_AD_PROTOCOL
-_STEP = 19
+_STEP = 20
+#: ICMPv6 types 144 to 147 differ in their two lowest bits alone.
+_DISCOVERY, _DISCOVERY_MASK = 144, 0xFC
 
 
 def build_filter() -> list[Instruction]:
-    """Return a classic BPF program: IPv6 with a Mobility Header, also in IPv6-in-IPv6 tunnels.
+    """Return a classic BPF program: IPv6 with signalling, also in IPv6-in-IPv6 tunnels.
 
     It goes along the headers as ``find_signalling`` does: X is where a header lies, A its type.
     """
@@ -126,20 +133,29 @@ def build_filter() -> list[Instruction]:
     for step in range(MAX_HEADERS):
         at = first + step * _STEP
         program += _build_step(drop - at)
-    return [*program, (_GIVE, 0, 0, 0), (_GIVE, 0, 0, 0xFFFFFFFF)]
+    return [
+        *program,
+        (_GIVE, 0, 0, 0),
+        (_LOAD_BYTE_X, 0, 0, 0),
+        (_AND, 0, 0, _DISCOVERY_MASK),
+        (_EQUAL, 0, 1, _DISCOVERY),
+        (_GIVE, 0, 0, 0xFFFFFFFF),
+        (_GIVE, 0, 0, 0),
+    ]
 
 
 def _build_step(to_drop: int) -> list[Instruction]:
     """Return the instructions for one header; ``to_drop`` lies so far from the first of them."""
-    extension, tunnel, following = 5, 13, _STEP
-    to_accept = to_drop + 1
+    extension, tunnel, following = 6, 14, _STEP
+    to_discovery, to_accept = to_drop + 1, to_drop + 4
     hop_by_hop, routing, destination = EXTENSION_HEADERS
     return [
-        (_EQUAL, to_accept - 1, 0, 135),
-        (_EQUAL, tunnel - 2, 0, 41),
-        (_EQUAL, extension - 3, 0, hop_by_hop),
-        (_EQUAL, extension - 4, 0, routing),
-        (_EQUAL, extension - 5, to_drop - 5, destination),
+        (_EQUAL, to_accept - 1, 0, MOBILITY_HEADER),
+        (_EQUAL, to_discovery - 2, 0, ICMPV6),
+        (_EQUAL, tunnel - 3, 0, 41),
+        (_EQUAL, extension - 4, 0, hop_by_hop),
+        (_EQUAL, extension - 5, 0, routing),
+        (_EQUAL, extension - 6, to_drop - 6, destination),
         # an extension header: X += 8 + 8 * its length, A = its next header
         (_LOAD_BYTE_X, 0, 0, 1),
         (_ADD, 0, 0, 1),
@@ -148,7 +164,7 @@ def _build_step(to_drop: int) -> list[Instruction]:
         (_STORE, 0, 0, 0),
         (_LOAD_BYTE_X, 0, 0, 0),
         (_LOAD_X_MEMORY, 0, 0, 0),
-        (_JUMP, 0, 0, following - 13),
+        (_JUMP, 0, 0, following - 14),
         # a tunnel: A = the inner next header, X += 40
         (_LOAD_BYTE_X, 0, 0, 6),
         (_STORE, 0, 0, 0),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mrouter.capture.describe import (
+    DISCOVERY_NAMES,
     MESSAGE_NAMES,
     Description,
+    describe_discovery,
     describe_message,
     describe_option,
 )
 from mrouter.capture.find import find_signalling
 from mrouter.errors import ParseError
 from mrouter.protocol.keys import verify_authenticator
+from mrouter.wire.checksum import MOBILITY_HEADER
+from mrouter.wire.home_discovery import PrefixAdvertisement, parse_discovery
 from mrouter.wire.messages import find_option
 from mrouter.wire.options import BindingAuthorizationData, MnHaAuthentication
 from mrouter.wire.packet import parse_packet
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from mrouter.capture.frame import Frame
     from mrouter.protocol.settings import SecurityAssociation
     from mrouter.wire.format import WireFormat
+    from mrouter.wire.home_discovery import DiscoveryPacket
     from mrouter.wire.messages import Packet
 
 
@@ -64,45 +69,54 @@ def decode(
     found = find_signalling(frame.data)
     if found is None:
         return None
-    kind = _name_kind(found.mh_type)
+    record = Record(
+        frame, found.tunnels, found.addresses, _name_kind(found), {}, Description("", {})
+    )
     try:
-        packet = parse_packet(found.packet, fmt)
+        if found.protocol == MOBILITY_HEADER:
+            return _tell(record, parse_packet(found.packet, fmt), fmt, association)
+        return _tell_discovery(record, parse_discovery(found.packet), fmt)
     except ParseError as error:
-        refusal = (error.reason, error.detail)
-        return Record(
-            frame, found.tunnels, found.addresses, kind, {}, Description("", {}), refusal=refusal
-        )
-    return _tell(frame, found, kind, packet, fmt, association)
+        return replace(record, refusal=(error.reason, error.detail))
 
 
 def _tell(
-    frame: Frame,
-    found: Signalling,
-    kind: str,
-    packet: Packet,
-    fmt: WireFormat,
-    association: SecurityAssociation | None,
+    record: Record, packet: Packet, fmt: WireFormat, association: SecurityAssociation | None
 ) -> Record:
-    headers: dict[str, Any] = {
-        "home_address_option": packet.home_address,
-        "routing_header": packet.routing_home_address,
-    }
-    return Record(
-        frame=frame,
-        tunnels=found.tunnels,
-        addresses=found.addresses,
-        kind=kind,
-        headers={name: str(value) for name, value in headers.items() if value is not None},
+    return replace(
+        record,
+        headers=_list_headers(packet),
         message=describe_message(packet.message, fmt.dialect),
         options=tuple(describe_option(option, fmt.dialect) for option in packet.message.options),
         verdict=_judge(packet, association),
     )
 
 
-def _name_kind(mh_type: int | None) -> str:
-    if mh_type is None:
+def _tell_discovery(record: Record, packet: DiscoveryPacket, fmt: WireFormat) -> Record:
+    message = packet.message
+    prefixes = message.prefixes if isinstance(message, PrefixAdvertisement) else ()
+    return replace(
+        record,
+        headers=_list_headers(packet),
+        message=describe_discovery(message),
+        options=tuple(describe_option(prefix, fmt.dialect) for prefix in prefixes),
+    )
+
+
+def _list_headers(packet: Packet | DiscoveryPacket) -> dict[str, str]:
+    headers = {
+        "home_address_option": packet.home_address,
+        "routing_header": packet.routing_home_address,
+    }
+    return {name: str(value) for name, value in headers.items() if value is not None}
+
+
+def _name_kind(found: Signalling) -> str:
+    if found.type is None:
         return "Mobility Header"
-    return MESSAGE_NAMES.get(mh_type, f"MH type {mh_type}")
+    if found.protocol == MOBILITY_HEADER:
+        return MESSAGE_NAMES.get(found.type, f"MH type {found.type}")
+    return DISCOVERY_NAMES[found.type]
 
 
 def _judge(packet: Packet, association: SecurityAssociation | None) -> Verdict | None:

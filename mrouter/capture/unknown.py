@@ -33,10 +33,5 @@ def _word_fields(layer: Any) -> str:
         value = getattr(layer, field.name)  # None for a condition that does not hold
         if field.name in _LENGTH_FIELDS or value in (None, b""):
             continue
-        if field.islist and value and hasattr(value[0], "fields_desc"):
-            words += [f"({_word_fields(part)})" for part in value if _word_fields(part)]
-        elif hasattr(value, "fields_desc"):
-            words.append(_word_fields(value))
-        else:
-            words.append(f"{field.name} {field.i2repr(layer, value)}")
+        words.append(f"{field.name} {field.i2repr(layer, value)}")
     return " ".join(words)

@@ -15,6 +15,14 @@ from mrouter.lab.configs import SPI, write_configs
 from mrouter.lab.daemons import Daemons
 from mrouter.lab.topology import Topology
 from mrouter.wire.format import WireFormat
+from mrouter.wire.home_discovery import (
+    DiscoveryPacket,
+    HomeAgentReply,
+    HomeAgentRequest,
+    PrefixAdvertisement,
+    PrefixSolicitation,
+    serialize_discovery,
+)
 from mrouter.wire.messages import BindingRefreshRequest, Packet
 from mrouter.wire.packet import serialize_packet
 
@@ -58,9 +66,10 @@ class Capture:
     def lines(self):
         return self._lab.output_path("capture").read_text().splitlines()
 
-    def wait_lines(self, count):
+    def wait_lines(self, count, words=""):
+        """Return all lines once ``count`` of them have ``words`` in them."""
         deadline = time.monotonic() + 15
-        while len(self.lines()) < count:
+        while sum(words in line for line in self.lines()) < count:
             assert time.monotonic() < deadline, self.lines()
             time.sleep(0.05)
         return self.lines()
@@ -92,12 +101,14 @@ def test_a_registration_over_three_links_is_shown_with_right_authenticators(lab)
     arguments = ["--key-file", key, "--spi", SPI]
     capture = Capture(lab, "mr", "--json", "--write", written, *arguments)
     Daemons(lab, files).start()
-    capture.wait_lines(6)
+    capture.wait_lines(3, "Binding Acknowledgement")
+    capture.wait_lines(1, "Mobile Prefix Solicitation")
     capture.end()
 
     records = [json.loads(line) for line in capture.lines()]
-    updates = {r["link"]: r for r in records if r["message"] == "Binding Update"}
-    answers = {r["link"]: r for r in records if r["message"] == "Binding Acknowledgement"}
+    latest_first = records[::-1]  # so that each link's first message stays
+    updates = {r["link"]: r for r in latest_first if r["message"] == "Binding Update"}
+    answers = {r["link"]: r for r in latest_first if r["message"] == "Binding Acknowledgement"}
     assert set(updates) == set(answers) == set(LINKS)
     for name, link in LINKS.items():
         update, answer = updates[name], answers[name]
@@ -108,12 +119,15 @@ def test_a_registration_over_three_links_is_shown_with_right_authenticators(lab)
         assert update["options"][0]["ifid"] == answer["options"][0]["ifid"]
         assert update["sequence"] == answer["sequence"]
         assert answer["status"] < 128
-    assert {record["auth"] for record in records} == {"ok"}
+    bindings = [r for r in records if r["message"].startswith("Binding")]
+    assert {record["auth"] for record in bindings} == {"ok"}
+    solicitation = next(r for r in records if r["message"] == "Mobile Prefix Solicitation")
+    assert solicitation["home_address_option"] == str(plan.HOME_ADDRESS)
 
     command = [sys.executable, "-m", "mrouter", "capture", "--read", str(written)]
     again = lab.execute("lfn", [*command, *map(str, arguments)]).stdout.splitlines()
     assert len(again) == len(records)
-    assert all(line.endswith("auth ok") for line in again)
+    assert sum(line.endswith("auth ok") for line in again) == len(bindings)
     assert key.read_text().strip() not in "\n".join(again + capture.lines())
 
 
@@ -134,6 +148,36 @@ def test_signalling_in_tunnels_and_behind_extension_headers_passes_the_kernels_f
         assert record["tunnels"] == [
             {"source": str(plan.CN_ADDRESS), "destination": str(plan.HA_ADDRESS)}
         ]
+
+
+def test_home_agent_and_prefix_discovery_passes_the_kernels_filter_and_other_icmpv6_does_not(lab):
+    discovery = [
+        serialize_discovery(DiscoveryPacket(plan.CN_ADDRESS, plan.HA_ADDRESS, message, *headers))
+        for message, *headers in (
+            (HomeAgentRequest(1), None),
+            (HomeAgentReply(2, (plan.HA_ADDRESS,)), None),
+            (PrefixSolicitation(3), plan.HOME_ADDRESS),
+            (PrefixAdvertisement(4, ()), None, plan.HOME_ADDRESS),
+        )
+    ]
+    tunnelled = wrap(discovery[0], 41, plan.CN_ADDRESS, plan.HA_ADDRESS)
+    of_another_type = [
+        discovery[0][:40] + bytes((kind,)) + discovery[0][41:] for kind in (143, 148)
+    ]
+    capture = Capture(lab, "cn", "--json")
+    for data in [*of_another_type, *discovery, tunnelled]:
+        send(lab, "cn", data)
+    records = [json.loads(line) for line in capture.wait_lines(5)]
+    capture.end()
+
+    assert [(record["message"], record["identifier"]) for record in records] == [
+        ("Home Agent Address Discovery Request", 1),
+        ("Home Agent Address Discovery Reply", 2),
+        ("Mobile Prefix Solicitation", 3),
+        ("Mobile Prefix Advertisement", 4),
+        ("Home Agent Address Discovery Request", 1),
+    ]
+    assert [len(record["tunnels"]) for record in records] == [0, 0, 0, 0, 1]
 
 
 def test_only_signalling_of_the_chosen_interface_is_shown(lab):
