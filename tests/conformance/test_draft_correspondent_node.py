@@ -1,5 +1,6 @@
 """draft-wakikawa-mobileip-multiplecoa-01 at the correspondent node: sections 4, 5.1 and 8."""
 
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
@@ -115,6 +116,18 @@ def test_8_4_success_has_status_1_the_coainfo_and_is_authorized():
     assert answer.message.status == BindingStatus.ACCEPTED_NP_COA
     assert answer.message.options[0] == CareOfAddressInformation(11, 3)
     assert isinstance(answer.message.options[-1], BindingAuthorizationData)
+
+
+def test_8_4_status_in_the_request_is_not_copied():
+    # Dialect rfc5648 has room for one, and could not say an acceptance beside it.
+    node = make_node()
+    update = make_route_update(node, at(0), ifid=11)
+    information, *rest = update.message.options
+    options = (replace(information, status=200), *rest)
+    update = replace(update, message=replace(update.message, options=options))
+    answer = route_answer_of(node, update, at(0)).message
+    assert answer.status == BindingStatus.ACCEPTED_NP_COA
+    assert find_option(answer, CareOfAddressInformation) == CareOfAddressInformation(11, 0)
 
 
 def test_8_4_success_without_coainfo_has_status_0():

@@ -274,7 +274,13 @@ def test_8_6_binding_errors_are_limited_in_rate():
     ("packet", "reason"),
     [
         (
-            make_update(at(0), home=OTHER_HOME, key=OTHER_KEY, home_registration=False),
+            make_update(
+                at(0),
+                home=OTHER_HOME,
+                key=OTHER_KEY,
+                home_registration=False,
+                mobile_router=False,
+            ),
             "not-home-registration",
         ),
         (make_update(at(0), ifid=1, destination=SAT.address), "not-for-this-node"),

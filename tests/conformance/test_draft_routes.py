@@ -123,6 +123,20 @@ def test_7_3_others_begin_when_the_primary_is_acknowledged():
     assert sends(effects, HomeTestInit) == []
 
 
+def test_7_3_non_primary_is_not_used_before_its_acknowledgement():
+    world = connecting(LTE)
+    world.connect(LTE, WIFI)
+    while not any(
+        isinstance(packet.message, BindingUpdate) and packet.source == WIFI.address
+        for packet, _ in world.on_path
+        if packet.destination == CORRESPONDENT
+    ):
+        world.deliver()
+    assert states(world)["wifi"] == (BindingState.REGISTERING, False)
+    world.settle(1)
+    assert states(world)["wifi"] == (BindingState.REGISTERED, True)
+
+
 def test_7_3_primary_has_ifpri_0_and_no_other_has():
     world = connected(replace(LTE, ifpri=5), replace(WIFI, ifpri=5), replace(SAT, ifpri=9))
     assert [e.ifpri for e in sorted(world.node.entries, key=lambda e: e.slot)] == [0, 5, 9]

@@ -23,6 +23,7 @@ from protocol_world import (
     send,
     through_wire,
 )
+from scapy.layers.inet6 import IPv6
 
 from mrouter.protocol.discovering_router import DiscoveringMobileRouter
 from mrouter.protocol.events import DiscoveryReceived, EgressChanged, SendDiscovery
@@ -267,6 +268,16 @@ def test_rfc_3963_7_1_home_agents_that_serve_no_mobile_router_are_not_tried():
     assert router.home_agent == ANYCAST
 
 
+def test_11_4_1_new_care_of_address_is_tried_with_the_home_agent_that_has_accepted():
+    router = make_searcher()
+    ((_, request),) = start(router)
+    (update,) = updates(reply(router, request, SECOND, HOME_AGENT))
+    send(router, make_acknowledgement(update, source=SECOND), at(0.3))
+    effects = router.handle(EgressChanged((LTE, WIFI)), at(1))
+    assert {packet.destination for packet in updates(effects)} == {SECOND}
+    assert discoveries(effects) == []
+
+
 def test_nothing_is_sent_without_a_link():
     router = make_searcher()
     start(router)
@@ -303,3 +314,64 @@ def test_10_6_solicitation_of_nobody_registered_is_dropped(how):
     agent = make_agent()
     send(agent, make_update(at(0), ifid=1), at(0))
     assert counts(solicit(agent, **how)) == [("discovery-dropped", "unexpected-message")]
+
+
+def test_6_8_mobile_node_gets_no_more_than_one_advertisement_a_second():
+    agent = make_agent()
+    send(agent, make_update(at(0), ifid=1), at(0))
+    answered = []
+    for tenth in range(31):
+        packet = DiscoveryPacket(
+            LTE.address, HOME_AGENT, PrefixSolicitation(tenth), home_address=HOME
+        )
+        if discoveries(tell(agent, packet, 1 + tenth / 10)):
+            answered.append(tenth)
+    assert answered == [0, 10, 20, 30]
+
+
+# --- RFC 6275 §6.5 to §6.8: octets that are reserved, and options that are not known -----------
+
+FLAGS_AT = 40 + 6  # in a message without extension headers
+
+
+def change_octets(data, offset, octets):
+    """Return ``data`` with ``octets`` at ``offset``, and a right checksum."""
+    packet = IPv6(data[:offset] + octets + data[offset + len(octets) :])
+    packet.plen = len(data) - 40
+    layer = packet.payload
+    del layer.cksum
+    return bytes(packet)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [HomeAgentRequest(5), HomeAgentReply(5, (SECOND,)), PrefixSolicitation(5)],
+)
+def test_6_5_reserved_bits_are_sent_as_zero_and_ignored(message):
+    data = serialize_discovery(DiscoveryPacket(LTE.address, HOME_AGENT, message))
+    assert data[FLAGS_AT : FLAGS_AT + 2] == bytes(2)
+    changed = change_octets(data, FLAGS_AT, b"\x3f\xff")
+    assert parse_discovery(changed).message == message
+
+
+def test_6_8_m_and_o_flags_are_clear_and_no_condition():
+    prefix = HomePrefix(AGENT.home_prefixes[0], 3600, 3600)
+    message = PrefixAdvertisement(5, (prefix,))
+    data = serialize_discovery(DiscoveryPacket(HOME_AGENT, LTE.address, message))
+    assert data[FLAGS_AT : FLAGS_AT + 2] == bytes(2)
+    assert parse_discovery(change_octets(data, FLAGS_AT, b"\xff\xff")).message == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        PrefixSolicitation(5),
+        PrefixAdvertisement(5, (HomePrefix(AGENT.home_prefixes[0], 3600, 3600),)),
+    ],
+)
+def test_6_7_unknown_options_are_ignored(message):
+    data = serialize_discovery(DiscoveryPacket(HOME_AGENT, LTE.address, message))
+    unknown = bytes((200, 1)) + bytes(6)
+    longer = IPv6(data[:4] + (len(data) - 40 + 8).to_bytes(2, "big") + data[6:] + unknown)
+    del longer.payload.cksum
+    assert parse_discovery(bytes(longer)).message == message

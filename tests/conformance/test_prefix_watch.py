@@ -5,9 +5,27 @@ from ipaddress import IPv6Network
 from random import Random
 
 import pytest
-from protocol_world import HOME, HOME_AGENT, LTE, WIFI, at, make_router, register
+from protocol_world import (
+    HOME,
+    HOME_AGENT,
+    LTE,
+    WIFI,
+    at,
+    make_acknowledgement,
+    make_router,
+    packets,
+    register,
+    send,
+    through_wire,
+)
 
-from mrouter.protocol.events import Counted, DiscoveryReceived, SendDiscovery, TimerFired
+from mrouter.protocol.events import (
+    Counted,
+    DiscoveryReceived,
+    EgressChanged,
+    SendDiscovery,
+    TimerFired,
+)
 from mrouter.protocol.prefix_watch import PrefixWatch
 from mrouter.wire.home_discovery import (
     DiscoveryPacket,
@@ -16,6 +34,7 @@ from mrouter.wire.home_discovery import (
     parse_discovery,
     serialize_discovery,
 )
+from mrouter.wire.messages import BindingUpdate
 
 PREFIX = HomePrefix(IPv6Network("2001:db8:aaaa::/64"), 1000, 1000)
 
@@ -43,6 +62,17 @@ class Watched:
         message = PrefixAdvertisement(changes.pop("identifier", asked.message.identifier), prefixes)
         packet = DiscoveryPacket(HOME_AGENT, asked.source, message, routing_home_address=HOME)
         return self.handle(seconds, DiscoveryReceived(replace(packet, **changes)))
+
+
+def accept_plainly(router, seconds, status):
+    """Have a plain RFC 6275 home agent accept what the router sends at ``seconds``."""
+    effects = router.handle(TimerFired() if seconds else EgressChanged((LTE,)), at(seconds))
+    update = through_wire(packets(effects, BindingUpdate)[0])
+    information = None if update.message.multiple else "copy"
+    answer = make_acknowledgement(update, status, information=information)
+    effects = send(router, answer, at(seconds))
+    for packet in packets(effects, BindingUpdate):  # without CoAINFO, once that has been learnt
+        send(router, make_acknowledgement(through_wire(packet), status), at(seconds))
 
 
 def notes(effects):
@@ -108,6 +138,47 @@ def test_11_4_3_advertisement_that_is_not_the_answer_is_discarded(wrong):
     effects = watched.advertise(asked, 0.1, PREFIX, **wrong)
     assert effects == [Counted("discovery-dropped", "unexpected-message")]
     assert watched.watch.prefixes == ()
+
+
+def test_11_4_2_identifiers_are_drawn_anew():
+    watched = Watched(LTE)
+    seen, seconds = set(), 0
+    for _ in range(10):
+        _, asked = watched.ask(seconds)
+        seen.add(asked.message.identifier)
+        watched.advertise(asked, seconds + 0.1, PREFIX)
+        seconds = watched.watch.next_deadline() - 1000
+    assert len(seen) == 10
+
+
+def test_11_4_3_nothing_is_accepted_before_a_home_agent_has_accepted_a_binding():
+    watched = Watched()
+    message = PrefixAdvertisement(1, (PREFIX,))
+    packet = DiscoveryPacket(HOME_AGENT, LTE.address, message, routing_home_address=HOME)
+    assert watched.handle(0, DiscoveryReceived(packet)) == []
+    assert watched.watch.prefixes == ()
+
+
+def test_11_4_3_unsolicited_advertisement_is_discarded():
+    watched = Watched(LTE)
+    _, asked = watched.ask(0)
+    watched.advertise(asked, 0.1, PREFIX)
+    effects = watched.advertise(asked, 5, identifier=asked.message.identifier ^ 1)
+    assert effects == [Counted("discovery-dropped", "unexpected-message")]
+    assert watched.watch.prefixes == (PREFIX,)
+
+
+def test_11_7_3_acceptance_on_condition_has_the_home_agent_asked_each_time():
+    watched = Watched()
+    accept_plainly(watched.router, 0, status=1)
+    _, asked = watched.ask(0)
+    watched.advertise(asked, 0.1, PREFIX)
+    assert watched.handle(1) == []
+    accept_plainly(watched.router, 96, status=1)
+    _, again = watched.ask(96)
+    watched.advertise(again, 96.1, PREFIX)
+    accept_plainly(watched.router, 192, status=0)
+    assert watched.handle(192) == []
 
 
 def test_second_answer_is_discarded():

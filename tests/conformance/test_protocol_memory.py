@@ -31,7 +31,7 @@ from protocol_world import (
 
 from mrouter.protocol.events import EgressChanged, ForwardingFailed
 from mrouter.protocol.mobile_router import MobileRouter
-from mrouter.protocol.update_list import restore_binding
+from mrouter.protocol.update_list import Binding, restore_binding
 from mrouter.wire.constants import BindingStatus
 from mrouter.wire.messages import BindingAcknowledgement
 from mrouter.wire.options import CareOfAddressInformation
@@ -46,7 +46,7 @@ def restart_agent(agent, seconds, **changes):
 def restart_router(router, seconds, **changes):
     kept = [e for e in router.entries if e.usable]
     renewal = changes.get("ifid_renewal")
-    bindings = [restore_binding(entry, at(seconds).monotonic, renewal) for entry in kept]
+    bindings = [restore_binding(Binding, entry, at(seconds).monotonic, renewal) for entry in kept]
     return MobileRouter(replace(ROUTER, **changes), Random(99), bindings)
 
 

@@ -293,3 +293,74 @@ def test_priority_change_is_told():
     register(router, LTE)
     update = only(connect(router, replace(LTE, ifpri=9), seconds=5))
     assert update.message.options[0].ifpri == 9
+
+
+# --- 10.3.1, 10.3.2: what a plain home registration is answered -------------------------------
+
+
+def plain_answer(agent, moment, **how):
+    return answer_of(agent, make_update(moment, mobile_router=False, **how), moment)
+
+
+def test_10_3_1_acknowledgement_of_a_plain_registration():
+    agent = make_agent()
+    answer = plain_answer(agent, at(0), sequence=777, lifetime=100, key_management=True)
+    assert (answer.status, answer.sequence, answer.lifetime) == (0, 777, 100)
+    assert not answer.key_management
+    # bindings are kept over a restart, so that nobody need refresh them earlier
+    assert find_option(answer, BindingRefreshAdvice) is None
+
+
+def test_10_3_2_acknowledgement_of_a_plain_deregistration():
+    agent = make_agent()
+    plain_answer(agent, at(0))
+    answer = plain_answer(agent, at(1), sequence=2, lifetime=0, key_management=True)
+    assert (answer.status, answer.sequence, answer.lifetime) == (0, 2, 0)
+    assert not answer.key_management
+    assert find_option(answer, BindingRefreshAdvice) is None
+    assert agent.entries == ()
+
+
+@pytest.mark.parametrize("sequence", [0, 1, 32768, 65535])
+def test_9_5_1_any_sequence_number_may_be_the_first(sequence):
+    answer = plain_answer(make_agent(), at(0), sequence=sequence)
+    assert (answer.status, answer.sequence) == (0, sequence)
+
+
+def test_10_3_1_binding_lives_no_longer_than_the_home_prefix():
+    agent = make_agent(prefix_lifetime=90)
+    assert plain_answer(agent, at(0), lifetime=120).lifetime == 88
+    assert only(agent.entries).expires_at == at(88).monotonic
+
+
+def test_10_3_1_update_without_the_a_flag_is_answered_too():
+    answer = plain_answer(make_agent(), at(0), acknowledge=False)
+    assert answer.status == 0
+
+
+# --- 11.5.3, 11.7.1 ---------------------------------------------------------------------------
+
+
+def test_11_7_1_k_and_l_flags_are_clear():
+    message = only(connect(make_router(), LTE)).message
+    assert (message.key_management, message.link_local_compatible) == (False, False)
+
+
+def test_11_7_1_sequence_numbers_begin_anywhere():
+    first = {only(connect(make_router(seed), LTE)).message.sequence for seed in range(10)}
+    assert len(first) == 10
+
+
+def test_11_5_3_no_more_than_three_updates_about_an_address_go_out_within_a_second():
+    router = make_router()
+    sent = [(0.0, packet) for packet in connect(router, LTE)]
+    for step in range(1, 40):  # an address that comes and goes
+        seconds = step / 20
+        addresses = () if step % 2 else (LTE,)
+        for _, effects in run_until(router, seconds):
+            sent += [(seconds, packet) for packet in packets(effects, BindingUpdate)]
+        sent += [(seconds, packet) for packet in connect(router, *addresses, seconds=seconds)]
+    moments = [seconds for seconds, packet in sent if packet.message.lifetime]
+    assert len(moments) >= 3
+    apart = [later - earlier for earlier, later in zip(moments, moments[3:], strict=False)]
+    assert all(seconds > 0.95 for seconds in apart)

@@ -17,7 +17,7 @@ from route_world import (
     route_answer_of,
 )
 
-from mrouter.protocol.events import Counted, PacketReceived
+from mrouter.protocol.events import Counted, HomeAddressOptionSeen, PacketReceived
 from mrouter.wire.constants import BindingStatus
 from mrouter.wire.messages import (
     BindingAcknowledgement,
@@ -342,3 +342,73 @@ def test_9_5_4_mobile_node_at_home_is_answered_without_a_routing_header():
     answer = route_answer_of(node, update, at(1))
     assert (answer.destination, answer.routing_home_address) == (HOME, None)
     assert isinstance(answer.message, BindingAcknowledgement)
+
+
+# --- 8.2, 9.3, 9.5.4, 6.1.8 -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("init", [HomeTestInit(COOKIE), CareOfTestInit(COOKIE), None])
+def test_8_2_packet_with_a_type_2_routing_header_is_silently_discarded(init):
+    node = make_node()
+    packet = make_route_update(node, at(0))
+    if init is not None:
+        packet = Packet(LTE.address, CORRESPONDENT, init)
+    effects = send(node, replace(packet, routing_home_address=CORRESPONDENT), at(0))
+    assert effects == [Counted("signalling-dropped", "routing-header")]
+    assert node.entries == ()
+
+
+@pytest.mark.parametrize("source", ["ff02::1", "::"])
+def test_9_5_4_update_without_a_unicast_source_gets_no_answer(source):
+    node = make_node()
+    update = replace(make_route_update(node, at(0)), source=IPv6Address(source))
+    assert send(node, update, at(0)) == [Counted("signalling-dropped", "bad-source")]
+    assert node.entries == ()
+
+
+def test_9_5_4_mobile_node_away_is_answered_at_the_source_with_a_routing_header():
+    node = make_node()
+    update = make_route_update(node, at(0), source=WIFI.address, alternate=LTE.address)
+    answer = route_answer_of(node, update, at(0))
+    assert (answer.source, answer.destination) == (CORRESPONDENT, WIFI.address)
+    assert answer.routing_home_address == HOME
+
+
+def test_6_1_8_k_flag_is_ignored_and_never_set():
+    node = make_node()
+    answer = route_answer_of(node, make_route_update(node, at(0), key_management=True), at(0))
+    assert (answer.message.status, answer.message.key_management) == (0, False)
+
+
+def test_9_5_1_any_sequence_number_may_be_the_first():
+    for sequence in (0, 1, 32768, 65535):
+        node = make_node()
+        answer = route_answer_of(node, make_route_update(node, at(0), sequence=sequence), at(0))
+        assert (answer.message.status, answer.message.sequence) == (0, sequence)
+
+
+def test_9_5_1_home_registration_of_a_bound_home_address_is_not_told_what_stands():
+    node = make_node()
+    route_answer_of(node, make_route_update(node, at(0)), at(0))
+    held = node.entries
+    update = make_route_update(node, at(1), sequence=2, home_registration=True, nonces="no")
+    answer = route_answer_of(node, update, at(1)).message
+    assert answer.status == BindingStatus.HOME_REGISTRATION_NOT_SUPPORTED
+    assert node.entries is held
+
+
+@pytest.mark.parametrize("source", [LTE.address, WIFI.address])
+def test_6_3_home_address_option_changes_no_binding(source):
+    node = make_node()
+    route_answer_of(node, make_route_update(node, at(0)), at(0))
+    held, routes = node.entries, node.routes
+    node.handle(HomeAddressOptionSeen(source, HOME), at(1))
+    node.handle(HomeAddressOptionSeen(source, IPv6Address(int(HOME) + 1)), at(2))
+    assert (node.entries, node.routes) == (held, routes)
+
+
+def test_9_5_3_deregistration_creates_no_binding():
+    node = make_node()
+    answer = route_answer_of(node, make_route_update(node, at(0), lifetime=0), at(0)).message
+    assert (answer.status, answer.lifetime) == (0, 0)
+    assert node.entries == ()
