@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # what the agents, the lab and the tests need of Debian 12
 PACKAGES := iproute2 libnftables1 nftables python3-venv
-TEST_PACKAGES := conntrack iputils-ping
+TEST_PACKAGES := conntrack iputils-ping tshark
 BENCH_PACKAGES := iperf3
 KERNEL_PACKAGES := busybox-static kmod qemu-system-x86
 STAMP := $(VENV)/installed
@@ -12,7 +12,7 @@ STAMP := $(VENV)/installed
 UNPACKED := $(CURDIR)/$(VENV)/debian
 PROMTOOL := $(UNPACKED)/usr/bin/promtool
 
-.PHONY: demo test test-kernels test-unit lint bench clean packages test-packages
+.PHONY: demo test test-kernels test-unit lint bench clean packages test-packages conformance
 .DEFAULT_GOAL := help
 
 help: ## Show what there is to make
@@ -27,13 +27,16 @@ test: lint $(STAMP) test-packages $(PROMTOOL) ## Run every check and every test
 test-unit: $(STAMP) ## Run the tests that need no root, in seconds
 	$(BIN)/pytest -m "not netns" tests/unit tests/conformance
 
+conformance: $(STAMP) ## Write docs/conformance.md: each requirement and its test
+	$(BIN)/python tests/conformance/table.py
+
 lint: $(STAMP) ## Run the linters and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-kernels: $(STAMP) ## Run the ip6tnl data plane on a Debian kernel under emulation; minutes
+test-kernels: $(STAMP) ## Run ip6tnl and mip6 on a Debian kernel under emulation; minutes
 	$(call install,$(KERNEL_PACKAGES))
 	$(BIN)/python tests/kernels/boot.py
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from mrouter.errors import ConfigError, FileError, MrouterError, PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
     from mrouter.config.model import (
@@ -37,11 +36,11 @@ class LoaderError(MrouterError):
     """The loading process died."""
 
 
-class Loading:
-    """A file being loaded by a child process."""
+class ConfigLoading:
+    """A configuration file being loaded, together with the policy file that it names."""
 
-    def __init__(self, *request: Any) -> None:
-        """Start to load what ``request`` names."""
+    def __init__(self, path: Path) -> None:
+        """Start to load the configuration at ``path``."""
         self._child = subprocess.Popen(
             [sys.executable, "-m", "mrouter.loader"],
             stdin=subprocess.PIPE,
@@ -49,12 +48,13 @@ class Loading:
         )
         if self._child.stdin is not None:
             with self._child.stdin as request_pipe:
-                request_pipe.write(pickle.dumps(request))
+                request_pipe.write(pickle.dumps(path))
 
-    def wait(self) -> Any:
-        """Return what was loaded.
+    def wait_for_config(self) -> LoadedConfig:
+        """Return a role's configuration, a mobile router's with its policies; blocks.
 
-        :raises FileError: the kind that the file's loader raises, with every problem.
+        :raises ConfigError: with every problem of the configuration file.
+        :raises PolicyError: with every problem of the policy file.
         :raises LoaderError: if the child died.
         """
         output = self._child.stdout.read() if self._child.stdout is not None else b""
@@ -63,55 +63,25 @@ class Loading:
         kind, value = pickle.loads(output)  # noqa: S301 - our own child's
         if kind in _FILE_ERRORS:
             raise _FILE_ERRORS[kind](value)
-        return value
-
-
-class ConfigLoading(Loading):
-    """A configuration file being loaded, together with the policy file that it names."""
-
-    def __init__(self, path: Path) -> None:
-        """Start to load the configuration at ``path``."""
-        super().__init__("config", path)
-
-    def wait_for_config(self) -> LoadedConfig:
-        """Return a role's configuration, a mobile router's with its policies.
-
-        :raises ConfigError: with every problem of the configuration file.
-        :raises PolicyError: with every problem of the policy file.
-        """
-        loaded: LoadedConfig = self.wait()
+        loaded: LoadedConfig = value
         return loaded
 
 
-def load_policies_apart(
-    path: Path, links: Collection[str], ingress: Collection[str]
-) -> PolicyTable:
-    """Load a policy file; blocks.
-
-    :raises PolicyError: with every problem of the file.
-    """
-    table: PolicyTable = Loading("policies", path, tuple(links), tuple(ingress)).wait()
-    return table
-
-
 def _serve() -> None:
-    what, *arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent's
+    path = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent's
     try:
-        answer: tuple[str, Any] = ("loaded", _load(what, arguments))
+        answer: tuple[str, Any] = ("loaded", _load(path))
     except FileError as error:
         answer = (type(error).__name__, error.problems)
     sys.stdout.buffer.write(pickle.dumps(answer))
 
 
-def _load(what: str, arguments: list[Any]) -> object:
-    from mrouter.policy.load import load_policies
-
-    if what == "policies":
-        return load_policies(*arguments)
+def _load(path: Path) -> LoadedConfig:
     from mrouter.config.load import load_config
     from mrouter.config.model import MobileRouterConfig
+    from mrouter.policy.load import load_policies
 
-    config = load_config(*arguments)
+    config = load_config(path)
     if not isinstance(config, MobileRouterConfig):
         return config
     links = [link.name for link in config.links]

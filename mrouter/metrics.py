@@ -164,6 +164,14 @@ def _make_mobile_router(status: dict[str, Any]) -> Iterator[Metric]:
         ["policy", "link", "direction"],
         [([row["policy"], row["link"], row["direction"]], row) for row in status["policy_traffic"]],
     )
+    pushed = GaugeMetricFamily(
+        "mrouter_policy_accepted",
+        "Whether the home agent obeys the policy for what it sends to the mobile network.",
+        labels=["policy"],
+    )
+    for policy in status["policies"]:
+        pushed.add_metric([policy["name"]], float(policy["downlink"] == "accepted"))
+    yield pushed
     yield from _make_routes(status)
 
 
@@ -202,10 +210,14 @@ def _make_home_agent(status: dict[str, Any]) -> Iterator[Metric]:
         "Lifetime left of a mobile router's longest binding, 0 without one.",
         labels=["mobile_router"],
     )
+    flows = GaugeMetricFamily(
+        "mrouter_flow_bindings", "Flow bindings, by mobile router.", labels=["mobile_router"]
+    )
     for router in status["mobile_routers"]:
+        flows.add_metric([router["name"]], router["flow_bindings"])
         bindings.add_metric([router["name"]], router["bindings"])
         lifetime.add_metric([router["name"]], router["lifetime_left"])
-    yield from (bindings, lifetime)
+    yield from (bindings, lifetime, flows)
     yield from _make_traffic(
         "mrouter_tunnel",
         "tunnelled by binding slot",

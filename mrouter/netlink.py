@@ -76,11 +76,11 @@ class RawMessage:
 
 
 class RouteSocket:
-    """A socket to the kernel's routing; one request at a time."""
+    """A socket to the kernel's routing, or to another ``protocol``; one request at a time."""
 
-    def __init__(self) -> None:
-        """Open and bind the socket."""
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        """Open and bind the socket; raises ``OSError`` where the kernel lacks ``protocol``."""
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
         # let the kernel leave out of a dump what the request does not ask for
@@ -110,9 +110,18 @@ class RouteSocket:
 
         Table and protocol of a route message choose what is dumped.
         """
+        found = []
+        for body in self.dump_raw(message, kind):
+            answer = type(message)(body)
+            answer.decode()
+            found.append(answer)
+        return found
+
+    def dump_raw(self, message: Any, kind: int) -> list[bytes]:
+        """Ask for a dump with ``message`` of type ``kind``; return the messages, header and all."""
         self._encode(message, kind, NLM_F_REQUEST | NLM_F_DUMP)
         self._socket.send(message.data)
-        found: list[Any] = []
+        found: list[bytes] = []
         while True:
             data = self._socket.recv(_RECEIVE_SIZE)
             for kind_, sequence, body in split_messages(data):
@@ -125,9 +134,7 @@ class RouteSocket:
                     if failure is not None:
                         raise failure
                     return found
-                answer = type(message)(body)
-                answer.decode()
-                found.append(answer)
+                found.append(body)
 
     def _transact_batch(self, batch: list[Any]) -> list[NetlinkFailure | None]:
         first = self._sequence + 1

@@ -48,12 +48,13 @@ def _render_links(status: dict[str, Any]) -> Table:
 
 
 def _render_policies(status: dict[str, Any]) -> Table:
-    table = _make_table("Policies", "policy", "links", "now by", "packets", "bytes")
+    table = _make_table("Policies", "policy", "links", "now by", "home agent", "packets", "bytes")
     for policy in status["policies"]:
         table.add_row(
             policy["name"],
             ", ".join(policy["links"]) or "drop",
             " + ".join(policy["active"]) or "none",
+            policy["downlink"],
             str(policy["packets"]),
             _format_bytes(policy["bytes"]),
         )

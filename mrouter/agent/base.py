@@ -41,7 +41,12 @@ from mrouter.wire.format import WireFormat
 from mrouter.wire.home_discovery import is_discovery, parse_discovery, serialize_discovery
 from mrouter.wire.messages import BindingAcknowledgement, BindingError
 from mrouter.wire.packet import parse_packet, serialize_packet
-from mrouter.wire.tunnelled import is_tunnelled, parse_tunnelled
+from mrouter.wire.tunnelled import (
+    has_home_address,
+    is_tunnelled,
+    parse_home_address,
+    parse_tunnelled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -122,8 +127,11 @@ class Agent(ABC):
         """Return the role's own part of the status; ``counters`` are the kernel's by name."""
 
     @abstractmethod
-    async def _reload(self) -> None:
-        """Read again what may change while running; raises ``FileError`` and changes nothing."""
+    async def _reload(self) -> list[Event]:
+        """Read again what may change while running, and return what the role is told of it.
+
+        :raises FileError: if a file is wrong; then nothing has changed.
+        """
 
     def _find_signer(self, home_address: IPv6Address, packet: Packet) -> Signer | None:
         """Return the signer for messages about ``home_address``."""
@@ -161,6 +169,10 @@ class Agent(ABC):
     def _close(self, loop: asyncio.AbstractEventLoop) -> None:  # noqa: B027
         """End what ``_open`` began."""
 
+    def _start_events(self) -> list[Event]:
+        """Return what the role is told first of all."""
+        return []
+
     def _stop_events(self) -> list[Event]:
         """Return what the role is told before the agent ends."""
         return []
@@ -190,7 +202,7 @@ class Agent(ABC):
         note("started", role=self.role_name, version=__version__)
         metrics = None
         try:
-            self._process(self._links_changed(), apply=True)
+            self._process([*self._start_events(), *self._links_changed()], apply=True)
             metrics = self._serve_metrics(loop)
             await self._stopped.wait()
             self._process(self._stop_events())
@@ -276,6 +288,9 @@ class Agent(ABC):
                 if is_tunnelled(data):
                     events += self._read_rejected(parse_tunnelled(data))
                     continue
+                if has_home_address(data):
+                    events += self._read_rejected(parse_home_address(data))
+                    continue
                 if is_discovery(data):
                     discovery = parse_discovery(data)
                     self._messages["received", type(discovery.message).__name__, ""] += 1
@@ -318,12 +333,12 @@ class Agent(ABC):
 
     async def _reload_safely(self) -> None:
         try:
-            await self._reload()
+            events = await self._reload()
         except MrouterError as error:
             note("reload-refused", logging.ERROR, error=str(error))
             return
         note("reloaded")
-        self._process([], apply=True)
+        self._process(events, apply=True)
 
     def _process(self, events: Iterable[Event], *, apply: bool = False) -> None:
         """Handle ``events``, then change the kernel once, then send what is to be sent."""

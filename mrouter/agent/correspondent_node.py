@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.base import Agent, Traffic
 from mrouter.agent.journal import note
+from mrouter.agent.memory import decode_correspondent_memory, encode_correspondent_memory
 from mrouter.control import ControlError
 from mrouter.dataplane.correspondent_node import CorrespondentNodeView, build_correspondent_node
+from mrouter.dataplane.state import RouteOptimization
+from mrouter.dataplane.xfrm import require_mip6
 from mrouter.errors import DataplaneError
 from mrouter.links.egress import find_interface_of
 from mrouter.links.unreachable import UnreachableSocket
@@ -38,7 +41,12 @@ class CorrespondentNodeAgent(Agent):
         """
         super().__init__(config, str(config.settings.address))
         self._settings = config.settings
+        self._optimization = RouteOptimization[config.route_optimization.name]
+        require_mip6(self._optimization)
         self._role = CorrespondentNode(config.settings, random.SystemRandom())
+        memory = self._memory.load(decode_correspondent_memory)
+        if memory is not None:
+            self._role.restore(memory)
         self._unreachable = UnreachableSocket()
 
     def _handle(self, event: Event, now: Instant) -> list[Effect]:
@@ -71,7 +79,10 @@ class CorrespondentNodeAgent(Agent):
     def _read_rejected(self, packet: TunnelledPacket) -> list[Event]:
         return [HomeAddressOptionSeen(packet.source, packet.inner_source)]
 
-    async def _reload(self) -> None:
+    def _remember(self) -> Any:
+        return encode_correspondent_memory(self._role.save())
+
+    async def _reload(self) -> list[Event]:
         raise ControlError("a correspondent node reads its file when it starts: restart it")
 
     def _build(self) -> DataplaneState:
@@ -82,6 +93,7 @@ class CorrespondentNodeAgent(Agent):
                 device=self._find_device(),
                 bindings=self._role.entries,
                 routes=self._role.routes,
+                optimization=self._optimization,
             )
         )
 
@@ -104,6 +116,7 @@ class CorrespondentNodeAgent(Agent):
         in_use = {(entry.home_address, entry.ifid) for entry in self._role.routes}
         return {
             "address": str(self._settings.address),
+            "route_optimization": self._optimization.value,
             "bindings": [
                 {
                     "home_address": str(entry.home_address),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import fields
 from ipaddress import IPv6Network
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from mrouter.protocol.bindings import CacheEntry
     from mrouter.protocol.events import DuplicateChecked, Effect, Event, Instant
     from mrouter.wire.messages import Packet
+    from mrouter.wire.traffic_selectors import TrafficSelector
 
 
 class HomeAgentAgent(Agent):
@@ -128,7 +130,7 @@ class HomeAgentAgent(Agent):
         option = find_option(packet.message, MnHaAuthentication)
         return None if option is None else self._signers.get((home_address, option.spi))
 
-    async def _reload(self) -> None:
+    async def _reload(self) -> list[Event]:
         raise ControlError("a home agent reads its file when it starts: restart it")
 
     def _build(self) -> DataplaneState:
@@ -142,6 +144,7 @@ class HomeAgentAgent(Agent):
                 bindings=self._role.entries,
                 home_link=self._settings.home_link,
                 defended=self._list_defended(),
+                flows=self._role.flows,
             )
         )
 
@@ -202,6 +205,7 @@ class HomeAgentAgent(Agent):
         for entry in self._role.entries:
             by_router[entry.home_address].append(entry)
         slots = sorted({entry.slot for entry in self._role.entries})
+        flows = Counter(flow.home_address for flow in self._role.flows)
         return {
             "address": str(self._settings.address),
             "mobile_routers": [
@@ -209,6 +213,7 @@ class HomeAgentAgent(Agent):
                     "name": names[home_address],
                     "home_address": str(home_address),
                     "bindings": len(by_router[home_address]),
+                    "flow_bindings": flows[home_address],
                     "lifetime_left": max(
                         (entry.expires_at - now for entry in by_router[home_address]), default=0.0
                     ),
@@ -228,6 +233,16 @@ class HomeAgentAgent(Agent):
                 }
                 for entry in self._role.entries
             ],
+            "flow_bindings": [
+                {
+                    "mobile_router": names[flow.home_address],
+                    "fid": flow.fid,
+                    "priority": flow.priority,
+                    "ifids": list(flow.ifids),
+                    "selector": _describe_selector(flow.selector),
+                }
+                for flow in self._role.flows
+            ],
             "slots": [
                 {
                     "slot": slot,
@@ -237,6 +252,16 @@ class HomeAgentAgent(Agent):
                 for slot in slots
             ],
         }
+
+
+def _describe_selector(selector: TrafficSelector) -> dict[str, str]:
+    """Return what ``selector`` asks for; nothing if it matches every packet."""
+    return {
+        each.name: str(first) if first == last else f"{first}-{last}"
+        for each in fields(selector)
+        if (both_ends := getattr(selector, each.name)) is not None
+        for first, last in [both_ends]
+    }
 
 
 def _binding_of(packet: Packet) -> tuple[IPv6Address | None, int | None]:

@@ -9,16 +9,20 @@ from __future__ import annotations
 import json
 import logging
 import os
+from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.journal import note
-from mrouter.protocol.bindings import BindingState, CacheEntry, UpdateListEntry
+from mrouter.protocol.bindings import BindingState, CacheEntry, RouteEntry, UpdateListEntry
+from mrouter.protocol.correspondent_memory import CorrespondentNodeMemory
+from mrouter.protocol.flow_bindings import FlowBinding
 from mrouter.protocol.home_memory import HomeAgentMemory, SavedBinding
+from mrouter.wire.traffic_selectors import TrafficSelector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -26,6 +30,15 @@ if TYPE_CHECKING:
 _VERSION = 1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _WRITABLE_BY_OTHERS = 0o022
+#: The fields of a traffic selector that are ranges of numbers.
+_NUMBERS = (
+    "spi",
+    "flow_label",
+    "source_ports",
+    "destination_ports",
+    "traffic_class",
+    "next_header",
+)
 
 
 class MemoryFile:
@@ -98,6 +111,10 @@ def encode_home_memory(memory: HomeAgentMemory) -> dict[str, Any]:
         "timestamps": [
             [_encode_address(home), ifid, moment] for home, ifid, moment in memory.timestamps
         ],
+        "flows": [_encode_flow(flow) for flow in memory.flows],
+        "flows_taken_at": [
+            [_encode_address(home), moment] for home, moment in memory.flows_taken_at
+        ],
     }
 
 
@@ -112,73 +129,124 @@ def decode_home_memory(content: Any) -> HomeAgentMemory:
             (_decode_address(home), ifid, float(moment))
             for home, ifid, moment in content["timestamps"]
         ),
+        flows=tuple(_decode_flow(row) for row in content.get("flows", ())),
+        flows_taken_at=tuple(
+            (_decode_address(home), float(moment))
+            for home, moment in content.get("flows_taken_at", ())
+        ),
     )
 
 
-def encode_update_list(entries: Iterable[UpdateListEntry]) -> list[dict[str, Any]]:
-    """Return those of ``entries`` that carry traffic, as JSON can carry them."""
-    return [
-        {
-            "link": entry.link,
-            "interface": entry.interface,
-            "care_of_address": _encode_address(entry.care_of_address),
-            "ifid": entry.ifid,
-            "ifpri": entry.ifpri,
-            "slot": entry.slot,
-            "sequence": entry.sequence,
-            "status": entry.status,
-            "expires_at": entry.expires_at,
-            "plain": entry.plain,
-        }
-        for entry in entries
-        if entry.usable
-    ]
-
-
-def encode_discovered(
-    home_agent: IPv6Address, entries: Iterable[UpdateListEntry]
-) -> dict[str, Any]:
-    """Return ``entries``, and the ``home_agent`` that was found for them, as JSON can carry."""
+def encode_correspondent_memory(memory: CorrespondentNodeMemory) -> dict[str, Any]:
+    """Return ``memory`` as JSON can carry it."""
     return {
-        "home_agent": _encode_address(home_agent),
-        "bindings": encode_update_list(entries),
+        "bindings": [_encode_binding(entry) for entry in memory.bindings],
+        "sequences": [
+            [_encode_address(home), ifid, sequence, until]
+            for home, ifid, sequence, until in memory.sequences
+        ],
     }
 
 
-def decode_discovered(content: Any) -> tuple[IPv6Address, tuple[UpdateListEntry, ...]]:
-    """Return what ``encode_discovered`` was given, every entry as registered.
+def decode_correspondent_memory(content: Any) -> CorrespondentNodeMemory:
+    """Return what ``encode_correspondent_memory`` was given.
 
     :raises ValueError, TypeError, KeyError: if ``content`` did not come from there.
     """
-    return _decode_address(content["home_agent"]), decode_update_list(content["bindings"])
+    return CorrespondentNodeMemory(
+        bindings=tuple(_decode_binding(row) for row in content["bindings"]),
+        sequences=tuple(
+            (_decode_address(home), ifid, int(sequence), float(until))
+            for home, ifid, sequence, until in content["sequences"]
+        ),
+    )
 
 
-def decode_update_list(content: Any) -> tuple[UpdateListEntry, ...]:
-    """Return what ``encode_update_list`` was given, every entry as registered.
+@dataclass(frozen=True, slots=True)
+class MobileRouterMemory:
+    """What a mobile router's next run takes over: bindings that carry traffic, and where they are.
+
+    ``routes`` are those at correspondent nodes.
+    """
+
+    home_agent: IPv6Address
+    bindings: tuple[UpdateListEntry, ...]
+    routes: tuple[RouteEntry, ...] = ()
+
+
+def encode_router_memory(memory: MobileRouterMemory) -> dict[str, Any]:
+    """Return ``memory`` as JSON can carry it; what carries no traffic is left out."""
+    return {
+        "home_agent": _encode_address(memory.home_agent),
+        "bindings": [_encode_entry(entry) for entry in memory.bindings if entry.usable],
+        "routes": [
+            {
+                "correspondent": _encode_address(route.correspondent),
+                **_encode_entry(route.binding),
+            }
+            for route in memory.routes
+            if route.binding.usable
+        ],
+    }
+
+
+def decode_router_memory(content: Any) -> MobileRouterMemory:
+    """Return what ``encode_router_memory`` was given, every entry as registered.
 
     :raises ValueError, TypeError, KeyError: if ``content`` did not come from there.
     """
-    return tuple(
-        UpdateListEntry(
-            link=row["link"],
-            interface=row["interface"],
-            care_of_address=_decode_address(row["care_of_address"]),
-            ifid=row["ifid"],
-            ifpri=row["ifpri"],
-            slot=row["slot"],
-            state=BindingState.REGISTERED,
-            sequence=row["sequence"],
-            status=row["status"],
-            expires_at=float(row["expires_at"]),
-            usable=True,
-            plain=row["plain"],
-        )
-        for row in content
+    return MobileRouterMemory(
+        home_agent=_decode_address(content["home_agent"]),
+        bindings=tuple(_decode_entry(row) for row in content["bindings"]),
+        routes=tuple(
+            RouteEntry(_decode_address(row["correspondent"]), _decode_entry(row))
+            for row in content["routes"]
+        ),
+    )
+
+
+def _encode_entry(entry: UpdateListEntry) -> dict[str, Any]:
+    return {
+        "link": entry.link,
+        "interface": entry.interface,
+        "care_of_address": _encode_address(entry.care_of_address),
+        "ifid": entry.ifid,
+        "ifpri": entry.ifpri,
+        "slot": entry.slot,
+        "sequence": entry.sequence,
+        "status": entry.status,
+        "expires_at": entry.expires_at,
+        "plain": entry.plain,
+    }
+
+
+def _decode_entry(row: dict[str, Any]) -> UpdateListEntry:
+    return UpdateListEntry(
+        link=row["link"],
+        interface=row["interface"],
+        care_of_address=_decode_address(row["care_of_address"]),
+        ifid=row["ifid"],
+        ifpri=row["ifpri"],
+        slot=row["slot"],
+        state=BindingState.REGISTERED,
+        sequence=row["sequence"],
+        status=row["status"],
+        expires_at=float(row["expires_at"]),
+        usable=True,
+        plain=row["plain"],
     )
 
 
 def _encode_saved(saved: SavedBinding) -> dict[str, Any]:
-    entry = saved.entry
+    return {
+        **_encode_binding(saved.entry),
+        "destination": _encode_address(saved.destination),
+        "spi": saved.spi,
+        "timestamp": saved.timestamp,
+    }
+
+
+def _encode_binding(entry: CacheEntry) -> dict[str, Any]:
     return {
         "home_address": _encode_address(entry.home_address),
         "ifid": entry.ifid,
@@ -193,14 +261,16 @@ def _encode_saved(saved: SavedBinding) -> dict[str, Any]:
         "expires_at": entry.expires_at,
         "mobile_router": entry.mobile_router,
         "link_local": entry.link_local,
-        "destination": _encode_address(saved.destination),
-        "spi": saved.spi,
-        "timestamp": saved.timestamp,
     }
 
 
 def _decode_saved(row: dict[str, Any]) -> SavedBinding:
-    entry = CacheEntry(
+    destination = _decode_address(row["destination"])
+    return SavedBinding(_decode_binding(row), destination, row["spi"], row["timestamp"])
+
+
+def _decode_binding(row: dict[str, Any]) -> CacheEntry:
+    return CacheEntry(
         home_address=_decode_address(row["home_address"]),
         ifid=row["ifid"],
         ifpri=row["ifpri"],
@@ -215,8 +285,44 @@ def _decode_saved(row: dict[str, Any]) -> SavedBinding:
         mobile_router=row["mobile_router"],
         link_local=row.get("link_local", False),
     )
-    destination = _decode_address(row["destination"])
-    return SavedBinding(entry, destination, row["spi"], row["timestamp"])
+
+
+def _encode_flow(flow: FlowBinding) -> dict[str, Any]:
+    selector = flow.selector
+    return {
+        "home_address": _encode_address(flow.home_address),
+        "fid": flow.fid,
+        "priority": flow.priority,
+        "ifids": flow.ifids,
+        "selector": {
+            "source": selector.source and [_encode_address(each) for each in selector.source],
+            "destination": selector.destination
+            and [_encode_address(each) for each in selector.destination],
+            **{name: getattr(selector, name) for name in _NUMBERS},
+        },
+    }
+
+
+def _decode_flow(row: dict[str, Any]) -> FlowBinding:
+    selector = row["selector"]
+    return FlowBinding(
+        home_address=_decode_address(row["home_address"]),
+        fid=row["fid"],
+        priority=row["priority"],
+        ifids=tuple(row["ifids"]),
+        selector=TrafficSelector(
+            source=_decode_range(selector["source"], _decode_address),
+            destination=_decode_range(selector["destination"], _decode_address),
+            **{name: _decode_range(selector[name], int) for name in _NUMBERS},
+        ),
+    )
+
+
+def _decode_range(ends: Any, decode: Callable[[Any], T]) -> tuple[T, T] | None:
+    if ends is None:
+        return None
+    first, last = ends
+    return decode(first), decode(last)
 
 
 def _encode_address(address: IPv6Address) -> str:

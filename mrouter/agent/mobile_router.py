@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from dataclasses import replace
 from ipaddress import IPv6Network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.base import NO_TRAFFIC, Agent, Traffic
+from mrouter.agent.downlink import (
+    DownlinkFlow,
+    compile_downlink,
+    describe_downlink,
+)
 from mrouter.agent.flows import list_flows
 from mrouter.agent.memory import (
-    decode_discovered,
-    decode_update_list,
-    encode_discovered,
-    encode_update_list,
+    MobileRouterMemory,
+    decode_router_memory,
+    encode_router_memory,
 )
 from mrouter.agent.usage import UsageLedger
+from mrouter.control import ControlError
 from mrouter.dataplane.classify import number_policies
 from mrouter.dataplane.mobile_router import (
     MobileRouterView,
@@ -25,6 +32,8 @@ from mrouter.dataplane.mobile_router import (
     choose_paths,
 )
 from mrouter.dataplane.optimized_routes import choose_optimized
+from mrouter.dataplane.state import RouteOptimization
+from mrouter.dataplane.xfrm import require_mip6
 from mrouter.errors import DataplaneError
 from mrouter.links.egress import (
     EgressLink,
@@ -32,23 +41,24 @@ from mrouter.links.egress import (
     find_local_addresses,
     find_up_interface,
 )
-from mrouter.loader import load_policies_apart
+from mrouter.loader import ConfigLoading
 from mrouter.policy.resolve import resolve
 from mrouter.protocol.discovering_router import DiscoveringMobileRouter
 from mrouter.protocol.events import (
+    CorrespondentsChanged,
     DiscoveryReceived,
     EgressAddress,
     EgressChanged,
+    FlowsWanted,
     StopRequested,
 )
 from mrouter.protocol.keys import PacketSigner
 from mrouter.protocol.mobile_router import MobileRouter
 from mrouter.protocol.prefix_watch import PrefixWatch
-from mrouter.protocol.update_list import restore_binding
+from mrouter.protocol.update_list import Binding, restore_binding
 from mrouter.wire.home_discovery import PrefixAdvertisement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from ipaddress import IPv6Address
 
     from mrouter.config.model import MobileRouterConfig
@@ -56,7 +66,6 @@ if TYPE_CHECKING:
     from mrouter.policy.model import PolicyTable
     from mrouter.protocol.bindings import UpdateListEntry
     from mrouter.protocol.events import Effect, Event, Instant
-    from mrouter.protocol.update_list import Binding
     from mrouter.wire.messages import Packet
 
 
@@ -65,20 +74,26 @@ class MobileRouterAgent(Agent):
 
     role_name = "mobile-router"
 
-    def __init__(self, config: MobileRouterConfig, policies: PolicyTable) -> None:
+    def __init__(self, config: MobileRouterConfig, policies: PolicyTable, path: Path) -> None:
         """Open the sockets; ``policies`` are those of the configuration's policy file.
+
+        ``path`` is the configuration's, for a reload.
 
         :raises DataplaneError: where a privilege or a kernel feature is missing.
         """
         self._mobile = config
+        self._path = path
         self._settings = config.settings
         self._policies = policies
-        self._numbers = number_policies(self._policies)
+        self._numbers = number_policies(policies)
+        self._downlink = self._compile_downlink(policies)
         self._ledger = UsageLedger()
         self._slot_links: dict[int, str] = {}
         self._policy_names: dict[int, str] = {}
         self._policy_links: dict[str, tuple[str, ...]] = {}
         super().__init__(config, f"{self._settings.home_address} {self._settings.home_agent}")
+        self._optimization = RouteOptimization[config.route_optimization.name]
+        require_mip6(self._optimization)
         self._role = self._restore_role()
         self._prefix_watch = PrefixWatch(self._settings.home_address, random.SystemRandom())
         security = config.settings.security
@@ -88,19 +103,20 @@ class MobileRouterAgent(Agent):
 
     def _restore_role(self) -> MobileRouter | DiscoveringMobileRouter:
         now, renewal = time.monotonic(), self._settings.ifid_renewal
-
-        def restore(entries: Iterable[UpdateListEntry]) -> list[Binding]:
-            return [restore_binding(entry, now, renewal) for entry in entries]
-
         generator = random.SystemRandom()
-        if not self._mobile.discover:
-            kept = self._memory.load(decode_update_list) or ()
-            return MobileRouter(self._settings, generator, restore(kept))
-        known = self._memory.load(decode_discovered)
-        if known is None or not known[1]:
-            return DiscoveringMobileRouter(self._settings, generator)
-        home_agent, entries = known
-        return DiscoveringMobileRouter(self._settings, generator, restore(entries), home_agent)
+        memory = self._memory.load(decode_router_memory)
+        kept: list[Binding] = []
+        if memory is not None:
+            kept = [restore_binding(Binding, entry, now, renewal) for entry in memory.bindings]
+        role: MobileRouter | DiscoveringMobileRouter
+        if self._mobile.discover:
+            known = None if memory is None or not kept else memory.home_agent
+            role = DiscoveringMobileRouter(self._settings, generator, kept, known)
+        else:
+            role = MobileRouter(self._settings, generator, kept)
+        if memory is not None:
+            role.restore_routes(memory.routes, now)
+        return role
 
     def _handle(self, event: Event, now: Instant) -> list[Effect]:
         if isinstance(event, DiscoveryReceived) and isinstance(
@@ -145,23 +161,30 @@ class MobileRouterAgent(Agent):
     def _stop_events(self) -> list[Event]:
         return [StopRequested(self._mobile.deregister_on_stop)]
 
-    async def _reload(self) -> None:
-        policies = await asyncio.to_thread(self._load_policies)
-        self._count_usage()
-        self._policies = policies
-        self._numbers = number_policies(policies)
+    def _start_events(self) -> list[Event]:
+        return [FlowsWanted(tuple(flow.wanted for flow in self._downlink))]
 
-    def _load_policies(self) -> PolicyTable:
-        return load_policies_apart(
-            self._mobile.policy,
-            [link.name for link in self._mobile.links],
-            self._mobile.ingress,
-        )
+    async def _reload(self) -> list[Event]:
+        loaded = await asyncio.to_thread(lambda: ConfigLoading(self._path).wait_for_config())
+        if not isinstance(loaded, tuple) or _find_fixed(loaded[0]) != _find_fixed(self._mobile):
+            raise ControlError(
+                f"{self._path}: only the policy file, push-policies and correspondents"
+                " change while the agent runs: restart it for the rest"
+            )
+        self._count_usage()
+        self._mobile, self._policies = loaded
+        self._numbers = number_policies(self._policies)
+        self._downlink = self._compile_downlink(self._policies)
+        correspondents = self._mobile.settings.correspondents
+        return [*self._start_events(), CorrespondentsChanged(correspondents)]
+
+    def _compile_downlink(self, policies: PolicyTable) -> tuple[DownlinkFlow, ...]:
+        return compile_downlink(policies) if self._mobile.push_policies else ()
 
     def _remember(self) -> Any:
-        if self._mobile.discover:
-            return encode_discovered(self._role.home_agent, self._role.entries)
-        return encode_update_list(self._role.entries)
+        return encode_router_memory(
+            MobileRouterMemory(self._role.home_agent, self._role.entries, self._role.routes)
+        )
 
     def _home_networks(self) -> tuple[IPv6Network, ...]:
         return (IPv6Network(self._settings.home_address), *self._settings.prefixes)
@@ -188,6 +211,7 @@ class MobileRouterAgent(Agent):
                 numbers=self._numbers,
                 correspondents=self._list_correspondents(),
                 optimized=choose_optimized(self._role.routes, paths),
+                optimization=self._optimization,
             )
         )
 
@@ -253,6 +277,7 @@ class MobileRouterAgent(Agent):
     def _describe(self, counters: Traffic) -> dict[str, Any]:
         self._count_usage()
         active = self._active_links()
+        downlink = self._describe_downlink()
         now = time.monotonic()
         traffic = [
             {
@@ -267,6 +292,7 @@ class MobileRouterAgent(Agent):
         return {
             "home_address": str(self._settings.home_address),
             "home_agent": str(self._role.home_agent),
+            "route_optimization": self._optimization.value,
             "prefixes": [str(prefix) for prefix in self._settings.prefixes],
             "home_prefixes": [
                 {
@@ -298,6 +324,7 @@ class MobileRouterAgent(Agent):
                     "name": policy.name,
                     "links": list(getattr(policy.action, "links", ())),
                     "active": list(active[policy.name]),
+                    "downlink": downlink[policy.name],
                     "packets": sum(r["packets"] for r in traffic if r["policy"] == policy.name),
                     "bytes": sum(r["bytes"] for r in traffic if r["policy"] == policy.name),
                 }
@@ -305,6 +332,11 @@ class MobileRouterAgent(Agent):
             ],
             "policy_traffic": traffic,
         }
+
+    def _describe_downlink(self) -> dict[str, str]:
+        if not self._mobile.push_policies:
+            return {policy.name: "off" for policy in self._policies.policies}
+        return describe_downlink(self._policies, self._downlink, self._role.flow_states)
 
     def _describe_routes(self, now: float) -> list[dict[str, Any]]:
         optimized = choose_optimized(self._role.routes, self._find_paths())
@@ -317,6 +349,12 @@ class MobileRouterAgent(Agent):
             }
             for route in self._role.routes
         ]
+
+
+def _find_fixed(config: MobileRouterConfig) -> MobileRouterConfig:
+    """Return ``config`` without what may change while the agent runs."""
+    settings = replace(config.settings, correspondents=())
+    return replace(config, settings=settings, policy=Path(), push_policies=True)
 
 
 def _preference(entry: UpdateListEntry) -> tuple[int, int]:

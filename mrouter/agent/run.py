@@ -34,7 +34,7 @@ def run_agent(path: Path) -> None:
 
     def make() -> Agent:
         if isinstance(loaded, tuple):
-            return MobileRouterAgent(*loaded)
+            return MobileRouterAgent(*loaded, path)
         if isinstance(loaded, CorrespondentNodeConfig):
             return CorrespondentNodeAgent(loaded)
         return HomeAgentAgent(loaded)

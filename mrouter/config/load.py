@@ -38,6 +38,7 @@ from mrouter.toml_source import (
     sorted_by_line,
     suggest,
 )
+from mrouter.wire.constants import MAX_IFPRI, Dialect
 from mrouter.wire.home_discovery import find_anycast_address
 
 if TYPE_CHECKING:
@@ -103,6 +104,16 @@ def _find_problems_of_links(source: TomlSource) -> Iterator[Problem]:
             path = (_MOBILE_ROUTER, "ingress", index)
             message = "is the interface of a link, which leads out"
             yield source.problem(path, message, "name the interface of the mobile network")
+    if source.data.get("dialect") == Dialect.RFC5648.value:
+        yield from _find_priorities_without_place(source)
+
+
+def _find_priorities_without_place(source: TomlSource) -> Iterator[Problem]:
+    limit, accepted = MAX_IFPRI[Dialect.RFC5648], range(MAX_IFPRI[Dialect.DRAFT_01] + 1)
+    for path, value in iter_values(source, "link", "ifpri"):
+        if isinstance(value, int) and value in accepted and value > limit:
+            message = f"must be from 0 to {limit} in dialect rfc5648, it is {value}"
+            yield source.problem(path, message, "only their order counts: write a lower number")
 
 
 def _find_problems_of_served(source: TomlSource) -> Iterator[Problem]:
@@ -185,6 +196,8 @@ def _make_mobile_router(file: MobileRouterFile) -> MobileRouterConfig:
         ingress=tuple(table.ingress),
         policy=table.policy,
         deregister_on_stop=table.deregister_on_stop,
+        push_policies=table.push_policies,
+        route_optimization=file.dataplane.route_optimization,
         discover=table.home_agent is None,
         **_common(file),
     )
@@ -211,6 +224,7 @@ def _make_home_agent(file: HomeAgentFile) -> HomeAgentConfig:
         preference=table.preference,
         peers=tuple(PeerHomeAgent(row.address, row.preference, row.nemo) for row in table.peers),
         prefix_lifetime=table.prefix_lifetime,
+        refuse_mixed=file.dialect is Dialect.RFC5648,
     )
     return HomeAgentConfig(settings=settings, **_common(file))
 
@@ -227,4 +241,8 @@ def _make_served(row: ServedTable) -> ServedMobileRouter:
 def _make_correspondent_node(file: CorrespondentNodeFile) -> CorrespondentNodeConfig:
     table = file.correspondent_node
     settings = CorrespondentNodeSettings(table.address, table.max_lifetime)
-    return CorrespondentNodeConfig(settings=settings, **_common(file))
+    return CorrespondentNodeConfig(
+        settings=settings,
+        route_optimization=file.dataplane.route_optimization,
+        **_common(file),
+    )

@@ -35,6 +35,13 @@ class Encapsulation(Enum):
     IP6TNL = "ip6tnl"
 
 
+class RouteOptimization(Enum):
+    """What carries packets between a care-of address and a correspondent node."""
+
+    TUNNEL = "tunnel"
+    MIP6 = "mip6"
+
+
 @dataclass(frozen=True, slots=True)
 class LinkConfig:
     """A way out of the vehicle: its name in policies, its egress interface, its IFPRI."""
@@ -63,6 +70,7 @@ class Config:
 class MobileRouterConfig(Config):
     """All that a mobile router is told; ``policy`` is the policy file, loaded separately.
 
+    ``push_policies``: the home agent is asked to obey them for what it sends (RFC 6089).
     ``discover``: its home agent is to be found; ``settings`` have the anycast address for it.
     """
 
@@ -71,6 +79,8 @@ class MobileRouterConfig(Config):
     ingress: tuple[str, ...]
     policy: Path
     deregister_on_stop: bool
+    push_policies: bool
+    route_optimization: RouteOptimization = RouteOptimization.TUNNEL
     discover: bool = False
 
 
@@ -86,3 +96,4 @@ class CorrespondentNodeConfig(Config):
     """All that a correspondent node is told."""
 
     settings: CorrespondentNodeSettings
+    route_optimization: RouteOptimization = RouteOptimization.TUNNEL

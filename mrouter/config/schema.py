@@ -17,7 +17,13 @@ from pydantic import (
     field_validator,
 )
 
-from mrouter.config.model import DEFAULT_CONTROL_SOCKET, Encapsulation, LinkConfig, LogLevel
+from mrouter.config.model import (
+    DEFAULT_CONTROL_SOCKET,
+    Encapsulation,
+    LinkConfig,
+    LogLevel,
+    RouteOptimization,
+)
 from mrouter.config.security import Associations, OneAssociation
 from mrouter.protocol.settings import MAX_RR_BINDING_LIFETIME
 from mrouter.toml_model import (
@@ -120,6 +126,14 @@ class DataplaneTable(StrictModel):
     encapsulation: Annotated[Encapsulation, _choice(Encapsulation)] = Encapsulation.AUTO
 
 
+class OptimizingDataplaneTable(DataplaneTable):
+    """[dataplane] of a role that has to do with route optimization."""
+
+    route_optimization: Annotated[RouteOptimization, _choice(RouteOptimization)] = (
+        RouteOptimization.TUNNEL
+    )
+
+
 class MetricsTable(StrictModel):
     """[metrics]: on by default, ``listen = "off"`` for none."""
 
@@ -163,6 +177,7 @@ class MobileRouterTable(StrictModel):
     lifetime: _Lifetime = 120
     ifid_renewal: Annotated[float, AfterValidator(within(0, 365 * _DAY, "seconds"))] = 0
     deregister_on_stop: bool = False
+    push_policies: bool = True
     correspondents: Annotated[
         list[Address], BeforeValidator(as_list), AfterValidator(refuse_repeats)
     ] = Field(default_factory=list)
@@ -207,6 +222,7 @@ class LinkTable(StrictModel):
 class MobileRouterFile(ConfigFile):
     """The whole file of a mobile router."""
 
+    dataplane: OptimizingDataplaneTable = OptimizingDataplaneTable()
     mobile_router: MobileRouterTable = Field(
         examples=["[mobile-router] and below it home-address and home-agent"]
     )
@@ -283,6 +299,7 @@ class CorrespondentNodeTable(StrictModel):
 class CorrespondentNodeFile(ConfigFile):
     """The whole file of a correspondent node."""
 
+    dataplane: OptimizingDataplaneTable = OptimizingDataplaneTable()
     correspondent_node: CorrespondentNodeTable = Field(
         examples=["[correspondent-node] and below it address"]
     )

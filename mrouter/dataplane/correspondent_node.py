@@ -1,7 +1,8 @@
 """The correspondent node's desired kernel state, from its Binding Cache.
 
 Between the correspondent node and a care-of address packets go in a tunnel of the two: it carries
-what the Home Address option and the type 2 routing header would, on every kernel.
+what the Home Address option and the type 2 routing header would, on every kernel. Where it is
+asked for, the headers themselves are used: `mip6`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
-from mrouter.dataplane import fragments, marks
+from mrouter.dataplane import fragments, marks, mip6
 from mrouter.dataplane.fragments import has_mark, set_mark
 from mrouter.dataplane.nft import Chain, NftSet, NftTable
 from mrouter.dataplane.state import (
@@ -18,9 +19,11 @@ from mrouter.dataplane.state import (
     Encapsulation,
     Ip6Encapsulation,
     Route,
+    RouteOptimization,
     Rule,
     Seg6Encapsulation,
 )
+from mrouter.dataplane.transformations import Transformations
 
 if TYPE_CHECKING:
     from mrouter.protocol.bindings import CacheEntry
@@ -45,31 +48,36 @@ class CorrespondentNodeView:
     device: str
     bindings: tuple[CacheEntry, ...]
     routes: tuple[CacheEntry, ...]
+    optimization: RouteOptimization = RouteOptimization.TUNNEL
+
+    @property
+    def by_headers(self) -> bool:
+        """Tell whether packets go with headers of their own, not in a tunnel."""
+        return self.optimization is RouteOptimization.MIP6
 
 
 def build_correspondent_node(view: CorrespondentNodeView) -> DataplaneState:
     """Build the whole kernel state that ``view`` asks for; pure."""
-    routes = _choose_routes(view)
+    chosen = _choose_routes(view)
+    routes = set(fragments.decapsulation_routes(view.encapsulation, view.device))
+    rules = set(fragments.decapsulation_rule_set(view.encapsulation))
+    transformations = Transformations()
+    if view.by_headers:
+        transformations = mip6.transform_correspondent_node(view.address, view.bindings, chosen)
+    else:
+        routes.update(_make_route(view, route) for route in chosen)
+        rules.add(Rule(marks.PRIMARY_TABLE, marks.ENCAP, marks.ENCAP))
+        # a socket's own look-up, before the output hook can mark the packet: so it knows what
+        # fits into the tunnel
+        rules.add(Rule(marks.PRIMARY_TABLE, 0, marks.OUTER, input_interface="lo"))
     return DataplaneState(
-        table=_build_table(view, routes),
-        routes=frozenset(
-            {
-                *fragments.decapsulation_routes(view.encapsulation, view.device),
-                *(_make_route(view, route) for route in routes),
-            }
-        ),
-        rules=frozenset(
-            {
-                *fragments.decapsulation_rule_set(view.encapsulation),
-                Rule(marks.PRIMARY_TABLE, marks.ENCAP, marks.ENCAP),
-                # a socket's own look-up, before the output hook can mark the packet: so it knows
-                # what fits into the tunnel
-                Rule(marks.PRIMARY_TABLE, 0, marks.OUTER, input_interface="lo"),
-            }
-        ),
+        table=_build_table(view, chosen),
+        routes=frozenset(routes),
+        rules=frozenset(rules),
         tunnel_device=view.encapsulation is Encapsulation.IP6TNL,
         tunnel_source=fragments.find_tunnel_source(view.encapsulation),
         forwarding=False,
+        transformations=transformations,
     )
 
 
@@ -112,6 +120,7 @@ def _build_table(view: CorrespondentNodeView, routes: tuple[CacheEntry, ...]) ->
                 for entry in view.bindings
             },
         ),
+        *([mip6.make_correspondent_node_set(view.bindings)] if view.by_headers else []),
     )
     counters = (*fragments.BASE_COUNTERS, "optimized_received", "optimized_sent")
     return NftTable(counters, sets, _build_chains(view))
@@ -121,7 +130,11 @@ def _build_chains(view: CorrespondentNodeView) -> tuple[Chain, ...]:
     address = view.address
     report = f"{_REPORTS} log group {fragments.SIGNALLING_GROUP}"
     return (
-        *fragments.raw_chains(),
+        *(
+            mip6.make_correspondent_node_chains(address, view.bindings, report)
+            if view.by_headers
+            else fragments.raw_chains()
+        ),
         fragments.input_chain(view.encapsulation),
         Chain(
             "prerouting",
@@ -168,7 +181,7 @@ def _build_chains(view: CorrespondentNodeView) -> tuple[Chain, ...]:
                 # §9.5.5)
                 "meta l4proto 135 goto plain",
                 f"{fragments.UNSTEERED_ICMPV6} goto plain",
-                set_mark(0, marks.ENCAP),
+                *([] if view.by_headers else [set_mark(0, marks.ENCAP)]),
                 "counter name optimized_sent",
             ),
         ),

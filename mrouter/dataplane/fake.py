@@ -16,16 +16,21 @@ if TYPE_CHECKING:
         Rule,
         Seg6Decapsulation,
     )
+    from mrouter.dataplane.transformations import (
+        Transformation,
+        TransformationPolicy,
+        Transformations,
+    )
 
 
 def render_state(state: DataplaneState) -> str:
-    """Render ``state``, always in the same order: rules, routes, then the nft table."""
+    """Render ``state``, always in the same order: rules, routes, XFRM, then the nft table."""
     lines = [*_render_routing(state), *_render_table(state.table)]
     return "\n".join(lines) + "\n"
 
 
 def render_routing(state: DataplaneState) -> str:
-    """Render the rules, as the kernel asks them, and the routes of ``state``."""
+    """Render the rules, as the kernel asks them, the routes and the XFRM states of ``state``."""
     return "\n".join(_render_routing(state)) + "\n"
 
 
@@ -39,6 +44,7 @@ def _render_routing(state: DataplaneState) -> Iterator[str]:
         yield f"answer for {proxy.address} on {proxy.device}"
     by_place = sorted(state.routes, key=lambda route: (route.table, route.destination))
     yield from map(_render_route, by_place)
+    yield from _render_transformations(state.transformations)
 
 
 def _render_rule(rule: Rule) -> str:
@@ -65,6 +71,28 @@ def _render_route(route: Route) -> str:
     if route.device:
         parts.append(f"dev {route.device}")
     return " ".join(parts)
+
+
+def _render_transformations(wanted: Transformations) -> Iterator[str]:
+    if wanted.home_address is not None:
+        yield f"home address {wanted.home_address}"
+    yield from sorted(map(_render_policy, wanted.policies))
+    yield from sorted(map(_render_transformation, wanted.states))
+
+
+def _render_policy(policy: TransformationPolicy) -> str:
+    return f"xfrm policy {policy.direction.name.lower()}: {_render_header(policy)}"
+
+
+def _render_transformation(state: Transformation) -> str:
+    marked = f" then mark {state.output_mark:#010x}" if state.output_mark else ""
+    return f"xfrm state: {_render_header(state)}{marked}"
+
+
+def _render_header(item: Transformation | TransformationPolicy) -> str:
+    name = item.header.name.lower().replace("_", " ")
+    marked = f" mark {item.mark:#010x}/{item.mask:#010x}" if item.mask else ""
+    return f"{name} from {item.source} to {item.destination} by {item.care_of_address}{marked}"
 
 
 def _render_tunnel(tunnel: Seg6Encapsulation | Ip6Encapsulation | Seg6Decapsulation) -> str:

@@ -8,7 +8,8 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import fragments, marks
-from mrouter.dataplane.fragments import has_mark, set_connection_mark, set_mark
+from mrouter.dataplane.flow_choice import make_flow_choice
+from mrouter.dataplane.fragments import has_mark, set_mark
 from mrouter.dataplane.nft import Chain, NftSet, NftTable
 from mrouter.dataplane.state import (
     DataplaneState,
@@ -20,12 +21,13 @@ from mrouter.dataplane.state import (
     Rule,
     Seg6Encapsulation,
 )
+from mrouter.dataplane.way_back import make_downlink_chains, make_uplink_chains, map_slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mrouter.dataplane.marks import FlowDirection
     from mrouter.protocol.bindings import CacheEntry
+    from mrouter.protocol.flow_bindings import FlowBinding
 
 #: How long after its last packet a slot still gets its copy of a bicast flow's downlink.
 _MEMBER_TIMEOUT = "30s"
@@ -39,7 +41,8 @@ class HomeAgentView:
     is for them never leaves in the clear. ``device`` is the way to the Internet (formal: an
     encapsulating route must name a device; the outer packet is routed again). ``home_link`` is the
     interface of a real home link: there the kernel answers for the ``defended`` addresses, and a
-    home address that is not bound belongs to a mobile router that is at home.
+    home address that is not bound belongs to a mobile router that is at home. ``flows`` are the
+    mobile routers' flow bindings, each router's by priority.
     """
 
     encapsulation: Encapsulation
@@ -50,6 +53,7 @@ class HomeAgentView:
     bindings: tuple[CacheEntry, ...]
     home_link: str | None = None
     defended: frozenset[IPv6Address] = frozenset()
+    flows: tuple[FlowBinding, ...] = ()
 
 
 def build_home_agent(view: HomeAgentView) -> DataplaneState:
@@ -211,6 +215,10 @@ def _mobile_set(served: tuple[IPv6Network, ...]) -> NftSet:
 def _build_table(view: HomeAgentView, bindings: _Bindings) -> NftTable:
     slots = bindings.slots
     sources = _source_maps(bindings.all)
+    flow_sets: tuple[NftSet, ...] = ()
+    flow_chains: tuple[Chain, ...] = ()
+    if view.flows:
+        flow_sets, flow_chains = make_flow_choice(view.flows, view.bindings, slots)
     sets = (
         _mobile_set(view.served),
         NftSet(
@@ -229,6 +237,7 @@ def _build_table(view: HomeAgentView, bindings: _Bindings) -> NftTable:
             for slot in slots
             for direction in (marks.ORIGINAL, marks.REPLY)
         ),
+        *flow_sets,
     )
     counters = (
         *fragments.BASE_COUNTERS,
@@ -240,8 +249,9 @@ def _build_table(view: HomeAgentView, bindings: _Bindings) -> NftTable:
         fragments.input_chain(view.encapsulation),
         *_entry_chains(view, sources, slots),
         *fragments.duplicate_chains(slots),
-        *_uplink_chains(slots),
-        *_downlink_chains(slots),
+        *make_uplink_chains(slots),
+        *make_downlink_chains(slots, by_flow=bool(view.flows)),
+        *flow_chains,
     )
     return NftTable(counters, sets, chains)
 
@@ -306,7 +316,7 @@ def _entry_chains(
         Chain(
             "inner",
             (
-                *([f"{by_slot} {_slot_map(slots, 'jump inner')}"] if slots else []),
+                *([f"{by_slot} {map_slots(slots, 'jump inner')}"] if slots else []),
                 set_mark(0, 0),
             ),
         ),
@@ -334,117 +344,3 @@ def _entry_chains(
             "type filter hook postrouting priority mangle;",
         ),
     )
-
-
-def _slot_map(slots: Iterable[int], verdict: str, shift: FlowDirection | None = None) -> str:
-    def place(slot: int) -> int:
-        return marks.mark_slot(slot) if shift is None else shift.mark_slot(slot)
-
-    return "{ " + ", ".join(f"{place(slot):#010x} : {verdict}_{slot}" for slot in slots) + " }"
-
-
-def _uplink_chains(slots: list[int]) -> Iterable[Chain]:
-    """Learn the way back: the slot that a packet came by goes into the connection mark.
-
-    Each direction of a flow has a field of its own, since both ends may be mobile routers.
-    """
-    for slot in slots:
-        yield Chain(
-            f"from_{slot}",
-            (
-                set_mark(0, marks.DECAP | marks.mark_slot(slot)),
-                f"counter name uplink-{slot}",
-                "goto decap",
-            ),
-        )
-        yield Chain(
-            f"inner_{slot}",
-            (
-                f"{has_mark(marks.BICAST)} goto inner_bicast_{slot}",
-                f"ct direction vmap {{ original : goto learn_original_{slot}, "
-                f"reply : goto learn_reply_{slot} }}",
-            ),
-        )
-        yield Chain(
-            f"inner_bicast_{slot}",
-            (
-                *(
-                    f"ct direction {way.name} update @bicast_{way.name}_{slot} {{ ct id }}"
-                    for way in (marks.ORIGINAL, marks.REPLY)
-                ),
-                f"jump unseen_{slot}",
-                f"ct direction original goto learn_bicast_original_{slot}",
-                f"ct direction reply goto learn_bicast_reply_{slot}",
-            ),
-        )
-        for way in (marks.ORIGINAL, marks.REPLY):
-            field = way.slot_mask | way.bicast
-            for name, value in (
-                (f"learn_{way.name}_{slot}", way.mark_slot(slot)),
-                (f"learn_bicast_{way.name}_{slot}", way.mark_slot(slot) | way.bicast),
-            ):
-                yield Chain(
-                    name,
-                    (
-                        f"ct mark & {field:#010x} == {value:#010x} return",
-                        set_connection_mark(field, value),
-                    ),
-                )
-
-
-def _downlink_chains(slots: list[int]) -> Iterable[Chain]:
-    """Send a flow back by the slot that its other direction came by.
-
-    Where it came by none, or by one that has gone, the mark's slot finds no route and the primary
-    care-of address's table takes it (draft §8.1: choose by priority).
-    """
-    ways = ((marks.ORIGINAL, marks.REPLY), (marks.REPLY, marks.ORIGINAL))
-    yield Chain(
-        "downlink",
-        (
-            f"{fragments.UNSTEERED_ICMPV6} return",
-            set_mark(0, marks.ENCAP),
-            "ct direction vmap { original : goto downlink_original, reply : goto downlink_reply }",
-        ),
-    )
-    for here, back in ways:
-        elements = ", ".join(
-            f"{back.mark_slot(slot) | bits:#010x} : goto {verdict}"
-            for slot in slots
-            for bits, verdict in ((0, f"to_{slot}"), (back.bicast, f"downlink_bicast_{here.name}"))
-        )
-        by_mark = f"ct mark & {back.slot_mask | back.bicast:#010x} vmap {{ {elements} }}"
-        yield Chain(f"downlink_{here.name}", (by_mark,) if slots else ())
-    for here, back in ways:
-        yield Chain(
-            f"downlink_bicast_{here.name}",
-            (
-                *(
-                    f"ct mark & {back.slot_mask:#010x} != {back.mark_slot(slot):#010x} "
-                    f"ct id @bicast_{back.name}_{slot} jump copy_{slot}"
-                    for slot in slots
-                ),
-                *(
-                    [f"ct mark & {back.slot_mask:#010x} vmap {_slot_map(slots, 'goto last', back)}"]
-                    if slots
-                    else []
-                ),
-            ),
-        )
-    for slot in slots:
-        yield Chain(
-            f"to_{slot}",
-            (
-                set_mark(0, marks.ENCAP | marks.mark_slot(slot)),
-                f"counter name downlink-{slot}",
-            ),
-        )
-        yield Chain(f"copy_{slot}", (*fragments.copy_rules(slot), f"counter name downlink-{slot}"))
-        # STRICT stays set if a copy was made: should this slot be gone, the others carry the flow
-        yield Chain(
-            f"last_{slot}",
-            (
-                set_mark(marks.STRICT, marks.ENCAP | marks.BICAST | marks.mark_slot(slot)),
-                f"counter name downlink-{slot}",
-            ),
-        )

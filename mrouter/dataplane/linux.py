@@ -15,15 +15,20 @@ from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from mrouter.dataplane import marks, nft
+from mrouter.dataplane.home_address import mark_home_address
 from mrouter.dataplane.neighbours import make_proxy, make_proxy_dump, read_proxy
 from mrouter.dataplane.routing import make_route, make_rule, read_route, read_rule
 from mrouter.dataplane.state import DataplaneState, Encapsulation
+from mrouter.dataplane.transformations import Transformations
 from mrouter.dataplane.tunnel_device import add_tunnel_device, remove_tunnel_device
 from mrouter.dataplane.tunnel_source import set_tunnel_source
+from mrouter.dataplane.xfrm import XfrmTables
 from mrouter.errors import DataplaneError
 from mrouter.netlink import RouteSocket
 
 if TYPE_CHECKING:
+    from ipaddress import IPv6Address
+
     from mrouter.dataplane.state import ProxyNeighbour, Route, Rule
     from mrouter.netlink import NetlinkFailure
 
@@ -47,15 +52,18 @@ class LinuxDataplane:
         self._nft = nftables.Nftables()
         self._nft.set_handle_output(False)
         self._socket = RouteSocket()
+        self._xfrm = XfrmTables()
         self._table: nft.NftTable | None = None
         self._routes: frozenset[Route] | None = None
         self._rules: frozenset[Rule] | None = None
         self._proxies: frozenset[ProxyNeighbour] | None = None
+        self._home_address: IPv6Address | None = None
         self._prepared = False
 
     def close(self) -> None:
         """Close the sockets; what stands in the kernel goes on forwarding."""
         self._socket.close()
+        self._xfrm.close()
 
     def apply(self, state: DataplaneState, *, verify: bool = False) -> None:
         """Make the kernel hold ``state``: routes, then rules, then the nft table, then deletions.
@@ -68,6 +76,7 @@ class LinuxDataplane:
         except DataplaneError:
             self._routes = self._rules = self._proxies = None
             self._table = None
+            self._xfrm.forget()
             raise
 
     def remove(self) -> None:
@@ -76,6 +85,9 @@ class LinuxDataplane:
         self._transact("delete rule", [make_rule(r, add=False) for r in self._dump_rules()])
         self._delete_routes(self._dump_routes())
         self._change_proxies(self._dump_proxies(), frozenset())
+        self._xfrm.forget()
+        self._xfrm.add(Transformations())
+        self._xfrm.delete_stale(Transformations())
         remove_tunnel_device(self._socket)
         self._table = self._routes = self._rules = self._proxies = None
         self._prepared = False
@@ -115,11 +127,13 @@ class LinuxDataplane:
         old_rules = self._dump_rules() if verify or self._rules is None else self._rules
         self._add_routes(fresh)
         self._transact("add rule", [make_rule(rule, add=True) for rule in state.rules - old_rules])
+        self._add_transformations(state.transformations, verify=verify)
         if self._table is None:
             self._run_nft(nft.render_replacement(state.table))
         else:
             self._run_nft(nft.render_change(self._table, state.table))
         self._table = state.table
+        self._xfrm.delete_stale(state.transformations)
         self._transact(
             "delete rule", [make_rule(rule, add=False) for rule in old_rules - state.rules]
         )
@@ -190,6 +204,16 @@ class LinuxDataplane:
         message["family"] = socket.AF_INET6
         found = map(read_rule, self._socket.dump(message, RTM_GETRULE))
         return frozenset(rule for rule in found if rule is not None)
+
+    def _add_transformations(self, wanted: Transformations, *, verify: bool) -> None:
+        if verify:
+            self._xfrm.forget()
+        if wanted.home_address is not None and (
+            verify or wanted.home_address != self._home_address
+        ):
+            mark_home_address(self._socket, wanted.home_address)
+            self._home_address = wanted.home_address
+        self._xfrm.add(wanted)
 
     def _change_proxies(
         self, old: frozenset[ProxyNeighbour], new: frozenset[ProxyNeighbour]

@@ -40,6 +40,11 @@ MAX_POLICY_NUMBER = (1 << 20) - 1
 #: Route and rule protocol number: how we know our own again after a restart.
 PROTOCOL = 77
 
+#: The request identifier of our XFRM states and of our policies' templates, far from those that
+#: IKE daemons draw; and the priority of our policies.
+XFRM_REQUEST = 0x6D720000 | PROTOCOL
+XFRM_PRIORITY = 7600
+
 #: Tables and rules share their numbers. The order of preference is the order of the numbers.
 _OUTER_TABLE = 7600
 DECAP_TABLE = 7690

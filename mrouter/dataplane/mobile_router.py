@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
-from mrouter.dataplane import fragments, marks, optimized_routes
+from mrouter.dataplane import fragments, marks, mip6, optimized_routes
 from mrouter.dataplane.classify import compile_classification
 from mrouter.dataplane.fragments import has_mark, set_mark
 from mrouter.dataplane.nft import Chain, NftSet, NftTable
@@ -15,9 +15,11 @@ from mrouter.dataplane.state import (
     Encapsulation,
     Ip6Encapsulation,
     Route,
+    RouteOptimization,
     Rule,
     Seg6Encapsulation,
 )
+from mrouter.dataplane.transformations import Transformations
 from mrouter.policy.model import Bicast, Drop
 from mrouter.policy.resolve import resolve
 from mrouter.protocol.bindings import MAX_SLOT
@@ -75,6 +77,12 @@ class MobileRouterView:
     numbers: Mapping[str, int]
     correspondents: tuple[IPv6Address, ...] = ()
     optimized: tuple[OptimizedRoute, ...] = ()
+    optimization: RouteOptimization = RouteOptimization.TUNNEL
+
+    @property
+    def by_headers(self) -> bool:
+        """Tell whether correspondent nodes are sent headers of `mip6`, not tunnels."""
+        return bool(self.correspondents) and self.optimization is RouteOptimization.MIP6
 
 
 def choose_paths(paths: Iterable[TunnelPath]) -> dict[str, TunnelPath]:
@@ -96,6 +104,13 @@ def build_mobile_router(view: MobileRouterView) -> DataplaneState:
         tunnel_device=view.encapsulation is Encapsulation.IP6TNL,
         tunnel_source=fragments.find_tunnel_source(view.encapsulation),
         router_advertisement_interfaces=view.egress,
+        transformations=(
+            mip6.transform_mobile_router(
+                view.home_address, view.correspondents, view.paths, view.optimized
+            )
+            if view.by_headers
+            else Transformations()
+        ),
     )
 
 
@@ -122,8 +137,9 @@ def _build_routing(view: MobileRouterView) -> tuple[frozenset[Route], frozenset[
             routes.add(Route(table, _DEFAULT, fragments.TUNNEL_DEVICE, tunnel=ip6))
             rules.add(Rule(outer, source=path.care_of_address))
     direct = optimized_routes.list_direct_paths(view.optimized)
-    routes.update(optimized_routes.make_optimized_routes(view.encapsulation, view.optimized))
-    rules.update(optimized_routes.make_optimized_rules(view.encapsulation, direct))
+    ways = view.encapsulation, view.optimization
+    routes.update(optimized_routes.make_optimized_routes(*ways, view.optimized))
+    rules.update(optimized_routes.make_optimized_rules(*ways, direct))
     # never leak: what was to be encapsulated and has no tunnel goes nowhere
     rules.add(Rule(marks.STRICT_TABLE, marks.ENCAP, marks.ENCAP, unreachable=True))
     return frozenset(routes), frozenset(rules)
@@ -147,7 +163,7 @@ def _build_table(view: MobileRouterView) -> NftTable:
         ),
         # named, so that a change of one path touches no packet of the others
         _slot_map("unseen", "jump unseen", view.paths),
-        _slot_map("outer", "goto outer", (*view.paths, *direct)),
+        _slot_map("outer", "goto outer", view.paths if view.by_headers else (*view.paths, *direct)),
         NftSet(
             "actions",
             # an element's counter is its policy's
@@ -167,10 +183,21 @@ def _build_table(view: MobileRouterView) -> NftTable:
             if view.correspondents
             else ()
         ),
+        *(
+            mip6.make_mobile_router_sets(view.paths, view.optimized, direct)
+            if view.by_headers
+            else ()
+        ),
         *classification.sets,
     )
     chains = (
-        *fragments.raw_chains(),
+        *(
+            mip6.make_mobile_router_chains(
+                view.home_address, view.correspondents, view.paths, _clamp_rules(view)
+            )
+            if view.by_headers
+            else fragments.raw_chains()
+        ),
         fragments.input_chain(view.encapsulation),
         *_entry_chains(view, actions),
         *_path_chains(view),
@@ -316,6 +343,7 @@ def _path_chains(view: MobileRouterView) -> Iterable[Chain]:
     yield Chain(
         "postrouting",
         (
+            *([mip6.transformed_rule()] if view.by_headers else []),
             *fragments.outer_packet_rules(view.encapsulation),
             f"meta mark & {marks.SLOT_MASK:#010x} vmap @outer",
         ),

@@ -1,7 +1,8 @@
 """The mobile router's own way to a correspondent node, past the home agent.
 
-A tunnel between care-of address and correspondent node, for packets between the home address and
-the correspondent node alone: RFC 3963 has no route optimization for the mobile network.
+A tunnel between care-of address and correspondent node (or `mip6`'s headers instead), for packets
+between the home address and the correspondent node alone: RFC 3963 has no route optimization for
+the mobile network.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mrouter.dataplane.state import (
     Encapsulation,
     Ip6Encapsulation,
     Route,
+    RouteOptimization,
     Rule,
     Seg6Encapsulation,
 )
@@ -65,14 +67,21 @@ def list_direct_paths(routes: Iterable[OptimizedRoute]) -> tuple[TunnelPath, ...
 
 
 def make_optimized_routes(
-    encapsulation: Encapsulation, routes: Iterable[OptimizedRoute]
+    encapsulation: Encapsulation,
+    optimization: RouteOptimization,
+    routes: Iterable[OptimizedRoute],
 ) -> Iterator[Route]:
-    """Yield the routes that encapsulate, and those of the outer packets."""
+    """Yield the routes that encapsulate, and those of the outer packets.
+
+    XFRM transforms packets of a route that leads out just as the transformed ones' does.
+    """
     for route in routes:
         path = route.path
         table, network = marks.slot_table(path.slot), IPv6Network(route.correspondent)
         yield Route(marks.outer_table(path.slot), network, path.interface, path.gateway)
-        if encapsulation is Encapsulation.SEG6:
+        if optimization is RouteOptimization.MIP6:
+            yield Route(table, network, path.interface, path.gateway)
+        elif encapsulation is Encapsulation.SEG6:
             seg6 = Seg6Encapsulation(route.correspondent)
             yield Route(table, network, path.interface, path.gateway, seg6)
         else:
@@ -81,7 +90,7 @@ def make_optimized_routes(
 
 
 def make_optimized_rules(
-    encapsulation: Encapsulation, paths: Iterable[TunnelPath]
+    encapsulation: Encapsulation, optimization: RouteOptimization, paths: Iterable[TunnelPath]
 ) -> Iterator[Rule]:
     """Yield the rules that lead to the routes of direct ``paths``."""
     for path in paths:
@@ -89,7 +98,7 @@ def make_optimized_rules(
         mask = marks.ENCAP | marks.SLOT_MASK | marks.OUTER
         outer = marks.outer_table(path.slot)
         yield Rule(marks.slot_table(path.slot), bits, mask)
-        if encapsulation is Encapsulation.SEG6:
+        if encapsulation is Encapsulation.SEG6 or optimization is RouteOptimization.MIP6:
             yield Rule(outer, bits | marks.OUTER, mask)
         else:
             yield Rule(outer, source=path.care_of_address)

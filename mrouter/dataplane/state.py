@@ -7,6 +7,7 @@ from enum import Enum
 from ipaddress import IPv6Address, IPv6Network
 
 from mrouter.dataplane.nft import NftTable
+from mrouter.dataplane.transformations import Transformations
 
 
 class Encapsulation(Enum):
@@ -14,6 +15,16 @@ class Encapsulation(Enum):
 
     SEG6 = "seg6"
     IP6TNL = "ip6tnl"
+
+
+class RouteOptimization(Enum):
+    """What carries packets between a care-of address and a correspondent node.
+
+    Both ends must use the same: the bytes on the wire are not.
+    """
+
+    TUNNEL = "tunnel"
+    MIP6 = "mip6"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,8 @@ class DataplaneState:
 
     ``tunnel_device`` asks for the collect-metadata ``ip6tnl`` device, ``tunnel_source`` for seg6's
     default outer source. ``router_advertisement_interfaces`` get ``accept_ra`` 2 where it was 1,
-    since ``forwarding`` would switch it off; a host does not forward.
+    since ``forwarding`` would switch it off; a host does not forward. ``transformations`` are the
+    headers that ``mip6`` writes and takes.
     """
 
     table: NftTable
@@ -111,3 +123,4 @@ class DataplaneState:
     router_advertisement_interfaces: tuple[str, ...] = ()
     proxy_neighbours: frozenset[ProxyNeighbour] = frozenset()
     forwarding: bool = True
+    transformations: Transformations = field(default_factory=Transformations)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from ipaddress import IPv6Address
 
 _HALF = 1 << 15
@@ -74,6 +75,14 @@ class AcceptedSequences:
         home = self._homes.setdefault(home_address, _Home(accepted))
         self._count += ifid not in home.by_ifid
         home.by_ifid[ifid] = home.latest = accepted
+
+    def list_all(self) -> Iterator[tuple[IPv6Address, int | None, int, float]]:
+        """Yield (home address, IFID, number, until when) of each, as ``remember`` took it."""
+        for home_address, home in self._homes.items():
+            # the latest last, so that it is the latest again when they are remembered in order
+            ordered = sorted(home.by_ifid.items(), key=lambda item: item[1] is home.latest)
+            for ifid, accepted in ordered:
+                yield home_address, ifid, accepted.sequence, accepted.until
 
     def forget_old(self, now: float) -> None:
         """Forget the numbers whose time is over."""

@@ -21,10 +21,11 @@ from mrouter.wire.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from mrouter.protocol.bindings import CacheEntry
     from mrouter.protocol.settings import SecurityAssociation
-    from mrouter.wire.constants import BindingErrorStatus
-    from mrouter.wire.options import MobilityOption
+    from mrouter.wire.constants import BindingErrorStatus, BindingStatus
 
 _UNSPECIFIED = IPv6Address("::")
 
@@ -46,17 +47,17 @@ def build_acknowledgement(
     source: IPv6Address,
     home_address: IPv6Address,
     path: ReplyPath,
-    information: CareOfAddressInformation | None,
     acknowledgement: BindingAcknowledgement,
 ) -> SendPacket:
-    """Address and complete ``acknowledgement`` (RFC 6275 §9.5.4, the draft §8.4, RFC 4285).
+    """Address and complete ``acknowledgement`` (RFC 6275 §9.5.4, RFC 4285).
 
-    CoAINFO is copied, the replay protection option echoed, the authentication option left for
-    the signer, under the association that the Binding Update came with.
+    Deviates from RFC 6275 §10.3.2, where a refusal for a mobile node at home goes to its link-layer
+    address: it goes where all for the home address does, so by the tunnel while a binding stands.
+
+    To its options are added the echo of the replay protection option and the authentication
+    option, left for the signer, under the association that the Binding Update came with.
     """
-    options: list[MobilityOption] = []
-    if information is not None:
-        options.append(information)
+    options = [*acknowledgement.options]
     if path.timestamp is not None:
         options.append(ReplayProtection(path.timestamp))
     if path.association is not None:
@@ -76,6 +77,26 @@ def build_acknowledgement(
         routing_home_address=None if at_home else home_address,
     )
     return SendPacket(packet, key_for=home_address if path.association else None)
+
+
+def copy_informations(
+    informations: Iterable[CareOfAddressInformation],
+    refused: Mapping[int | None, BindingStatus],
+) -> tuple[CareOfAddressInformation, ...]:
+    """Return the CoAINFO options of an answer (the draft §8.4, RFC 5648 §6.2).
+
+    They are copied without care-of address, which MUST be left out there (RFC 5648 §4.3); the
+    status is the binding's own if it was ``refused``, else 0 for that of the whole answer.
+    """
+    return tuple(
+        CareOfAddressInformation(
+            each.ifid,
+            each.ifpri,
+            status=refused.get(each.ifid, 0),
+            home_and_foreign=each.home_and_foreign,
+        )
+        for each in informations
+    )
 
 
 def build_refresh_request(source: IPv6Address, entry: CacheEntry) -> SendPacket:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.accepted_sequences import AcceptedSequences
-from mrouter.protocol.answers import ReplyPath, describe
+from mrouter.protocol.answers import ReplyPath, copy_informations, describe
 from mrouter.protocol.binding_cache import BindingCache
 from mrouter.protocol.bindings import CacheEntry, find_free_slot
+from mrouter.protocol.correspondent_memory import CorrespondentNodeMemory
 from mrouter.protocol.correspondent_registration import (
     RouteRequest,
     authorize,
@@ -93,6 +94,21 @@ class CorrespondentNode:
         found = (self.choose(home) for home in homes)
         return tuple(entry for entry in found if entry is not None)
 
+    def save(self) -> CorrespondentNodeMemory:
+        """Return what another run needs to go on where this one is; no node key."""
+        return CorrespondentNodeMemory(self.entries, tuple(self._sequences.list_all()))
+
+    def restore(self, memory: CorrespondentNodeMemory) -> None:
+        """Take over what a former run saved.
+
+        A binding whose lifetime is over meanwhile ends at the next event. Its tokens are void with
+        the node keys that made them: a mobile node that uses one is told so, and asks for others.
+        """
+        for home_address, ifid, sequence, until in memory.sequences:
+            self._sequences.remember(home_address, ifid, sequence, until)
+        for entry in memory.bindings:
+            self._put(entry, entry.care_of_address)
+
     def choose(self, home_address: IPv6Address) -> CacheEntry | None:
         """Return the binding to send by to ``home_address``, None to send there itself.
 
@@ -161,6 +177,10 @@ class CorrespondentNode:
             return [Counted("signalling-dropped", "not-for-this-node")]
         if packet.source.is_multicast or packet.source.is_unspecified:
             return [Counted("signalling-dropped", "bad-source")]  # nowhere to answer to
+        if packet.routing_home_address is not None:
+            # "Unless the correspondent node is also acting as a mobile node, it MUST ignore type 2
+            # routing headers and silently discard all packets" with them (RFC 6275 §8.2).
+            return [Counted("signalling-dropped", "routing-header")]
         message = packet.message
         if isinstance(message, BindingUpdate):
             return self._process_update(packet, message, now)
@@ -172,7 +192,7 @@ class CorrespondentNode:
         self, packet: Packet, init: HomeTestInit | CareOfTestInit, now: float
     ) -> list[Effect]:
         """Answer with a keygen token, and remember nothing (RFC 6275 §9.4, the draft §6)."""
-        if packet.home_address is not None or packet.routing_home_address is not None:
+        if packet.home_address is not None:
             # "The packet MUST NOT include a Home Address destination option."
             return [Counted("signalling-dropped", "test-with-home-address")]
         if not is_routable(packet.source):
@@ -242,18 +262,22 @@ class CorrespondentNode:
             expires_at=now + lifetime,
             mobile_router=False,
         )
-        changed = self._cache.put(entry, ReplyPath(request.packet.source, None, None))
+        changed = self._put(entry, request.packet.source)
         self._remember(request, now + max(lifetime, MAX_NONCE_LIFETIME))
         revived = (home, ifid) in self._failed
-        if changed:
-            self._change_count += 1
-            self._changes[home, ifid] = self._change_count
         self._failed.discard((home, ifid))  # the care-of address has just been tested
         effects = self._accept(request, lifetime)
         if changed or replaced or revived:
             # Forwarding stands before it is acknowledged.
             return [BindingsChanged(), *effects, _note("binding-registered", entry)]
         return effects
+
+    def _put(self, entry: CacheEntry, destination: IPv6Address) -> bool:
+        changed = self._cache.put(entry, ReplyPath(destination, None, None))
+        if changed:
+            self._change_count += 1
+            self._changes[entry.home_address, entry.ifid] = self._change_count
+        return changed
 
     def _find_replaced(self, request: RouteRequest, known: CacheEntry | None) -> list[CacheEntry]:
         """Return the bindings that end when this one begins.
@@ -327,10 +351,12 @@ class CorrespondentNode:
     ) -> SendPacket:
         """Build the answer to ``request`` (RFC 6275 §9.5.4, the draft §8.4).
 
-        CoAINFO is copied. Binding Authorization Data stands in every answer to an authorized
-        request; those of status 136, 137 and 138 MUST NOT have it, and without Kbm none can.
+        CoAINFO is copied, without a status. Binding Authorization Data stands in every answer to
+        an authorized request; those of status 136, 137 and 138 MUST NOT have it, and without Kbm
+        none can.
         """
-        options: list[MobilityOption] = [request.information] if request.information else []
+        informations = (request.information,) if request.information else ()
+        options: list[MobilityOption] = [*copy_informations(informations, refused={})]
         if request.authorization is not None:
             options.append(BindingAuthorizationData())
         source = request.packet.source
@@ -345,7 +371,11 @@ class CorrespondentNode:
     # --- traffic --------------------------------------------------------------------------
 
     def _give_up(self, care_of_address: IPv6Address) -> list[Effect]:
-        """Send no more by ``care_of_address`` until it is registered anew (the draft §4, §8.1)."""
+        """Send no more by ``care_of_address`` until it is registered anew (the draft §4, §8.1).
+
+        Deviates from RFC 6275 §9.3.4, which would delete the binding: what the mobile node sends
+        from there may well arrive still.
+        """
         lost = [
             entry
             for entry in self.entries
@@ -361,7 +391,8 @@ class CorrespondentNode:
         """Answer a data packet whose Home Address option no binding vouches for.
 
         "If the source address is not registered in the CN's binding cache, the CN MUST return BE
-        to the sender MN" (the draft §8.6), with RFC 6275 §9.3.3's status and limited rate.
+        to the sender MN" (the draft §8.6), with limited rate. Deviates from the draft §8.6, whose
+        number for it is 0: RFC 6275 §9.3.3's is 1.
         """
         bound = self._cache.list_of(event.home_address)
         if any(entry.care_of_address == event.source for entry in bound):

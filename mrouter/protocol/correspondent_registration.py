@@ -64,7 +64,11 @@ def read_route_request(packet: Packet, update: BindingUpdate) -> RouteRequest:
 
 
 def check_form(request: RouteRequest, own: IPv6Address) -> None:
-    """Check what needs no key (RFC 6275 §9.5.1, the draft §8.3); raise Discard or Refuse."""
+    """Check what needs no key (RFC 6275 §9.5.1, the draft §8.3); raise Discard or Refuse.
+
+    Deviates from RFC 6275 §9.5.1, where a home registration for a home address that is bound gets
+    139: nobody vouches for it, so it gets 131 as any other and is not told what stands.
+    """
     update = request.update
     if update.multiple and request.information is None:
         # "If it does not contains a CoAINFO sub-option, the CN MUST silently drop the BU".
@@ -79,6 +83,9 @@ def check_form(request: RouteRequest, own: IPv6Address) -> None:
             # be present."
             raise Discard("signalling-dropped", "nonces-in-home-registration")
         raise Refuse(BindingStatus.HOME_REGISTRATION_NOT_SUPPORTED)
+    if sum(isinstance(option, CareOfAddressInformation) for option in update.options) > 1:
+        # Return routability is of one care-of address (RFC 5648 §6.2).
+        raise Refuse(BindingStatus.MCOA_BULK_REGISTRATION_PROHIBITED)
 
 
 def authorize(request: RouteRequest, keys: NodeKeys, now: float) -> None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from mrouter.protocol.bindings import BindingState
 from mrouter.protocol.events import (
     BindingsChanged,
+    CorrespondentsChanged,
     Counted,
     DiscoveryReceived,
     EgressChanged,
+    FlowsWanted,
     Noted,
     StopRequested,
 )
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from mrouter.protocol.bindings import RouteEntry, UpdateListEntry
     from mrouter.protocol.events import Effect, EgressAddress, Event, Instant
+    from mrouter.protocol.flow_bindings import FlowState, WantedFlow
     from mrouter.protocol.settings import MobileRouterSettings
     from mrouter.protocol.update_list import Binding
 
@@ -55,6 +58,7 @@ class DiscoveringMobileRouter:
             settings.home_agent, random, mobile_router=bool(settings.prefixes)
         )
         self._addresses: tuple[EgressAddress, ...] = ()
+        self._flows: tuple[WantedFlow, ...] = ()
         self._candidates: list[IPv6Address] = []
         self._router: MobileRouter | None = None
         self._home_agent = settings.home_agent
@@ -80,6 +84,16 @@ class DiscoveringMobileRouter:
         """The Binding Update List for correspondent nodes, by their address and slot."""
         return () if self._router is None else self._router.routes
 
+    def restore_routes(self, entries: Iterable[RouteEntry], now: float) -> None:
+        """Take over a former run's bindings at correspondent nodes; ``now``: monotonic seconds."""
+        if self._router is not None:
+            self._router.restore_routes(entries, now)
+
+    @property
+    def flow_states(self) -> tuple[FlowState, ...]:
+        """Where each of the wanted flows stands at the home agent, in their order."""
+        return () if self._router is None else self._router.flow_states
+
     def next_deadline(self) -> float | None:
         """Return when ``handle`` wants a ``TimerFired``, in monotonic seconds; None for never."""
         if self._stopped:
@@ -95,6 +109,10 @@ class DiscoveringMobileRouter:
         effects: list[Effect] = []
         if isinstance(event, EgressChanged):
             self._take_addresses(event, now.monotonic)
+        elif isinstance(event, FlowsWanted):
+            self._flows = event.flows
+        elif isinstance(event, CorrespondentsChanged):
+            self._settings = replace(self._settings, correspondents=event.addresses)
         if isinstance(event, DiscoveryReceived):
             effects += self._take_reply(event, now)
         elif self._router is not None:
@@ -134,7 +152,8 @@ class DiscoveringMobileRouter:
         self._router = MobileRouter(
             replace(self._settings, home_agent=self._home_agent), self._random
         )
-        effects = self._router.handle(EgressChanged(self._addresses), now)
+        effects = self._router.handle(FlowsWanted(self._flows), now)
+        effects += self._router.handle(EgressChanged(self._addresses), now)
         others = [effect for effect in effects if effect != BindingsChanged()]
         found = Noted("home-agent-tried", (("home_agent", str(self._home_agent)),))
         return [BindingsChanged(), found, *others]

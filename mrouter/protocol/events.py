@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ipaddress import IPv6Address
 
+    from mrouter.protocol.flow_bindings import WantedFlow
     from mrouter.protocol.keygen_tokens import BindingAuthorization
     from mrouter.wire.home_discovery import DiscoveryPacket
     from mrouter.wire.messages import Packet
@@ -100,6 +101,16 @@ class CorrespondentsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowsWanted:
+    """All that the mobile router wants of its home agent for the downlink; replaces the last.
+
+    The first flow that a packet matches decides.
+    """
+
+    flows: tuple[WantedFlow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CareOfAddressFailed:
     """What a correspondent node sends to this care-of address does not arrive.
 
@@ -136,6 +147,7 @@ Event = (
     | ForwardingFailed
     | DuplicateChecked
     | CorrespondentsChanged
+    | FlowsWanted
     | CareOfAddressFailed
     | BindingsUsed
     | HomeAddressOptionSeen

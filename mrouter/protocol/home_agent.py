@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.answers import (
-    ReplyPath,
     build_acknowledgement,
     build_binding_error,
     build_refresh_request,
+    copy_informations,
     describe,
 )
 from mrouter.protocol.binding_cache import BindingCache
-from mrouter.protocol.bindings import CacheEntry, find_free_slot
+from mrouter.protocol.bulk_registration import Plan, Terms, check_mixed, make_plan, read_claims
 from mrouter.protocol.events import (
     AdvertiseNeighbour,
     BindingsChanged,
@@ -24,23 +24,29 @@ from mrouter.protocol.events import (
     PacketReceived,
     SendPacket,
 )
+from mrouter.protocol.flow_table import FlowTable
 from mrouter.protocol.home_defence import HeldRequests, find_undefended
 from mrouter.protocol.home_directory import HomeDirectory
-from mrouter.protocol.home_memory import HomeAgentMemory, SavedBinding
+from mrouter.protocol.home_memory import list_restorable, list_restorable_flows, save_tables
 from mrouter.protocol.home_registration import (
     Discard,
     Refuse,
     Request,
+    authenticate,
     check_care_of_address,
     check_nesting,
     check_sequence,
     check_type,
     find_prefixes,
-    find_replaced,
     read_request,
 )
-from mrouter.protocol.home_reports import count_refusal, note_entry
-from mrouter.protocol.keys import to_ntp_timestamp, verify_authenticator
+from mrouter.protocol.home_reports import (
+    count_refusal,
+    count_refused_flows,
+    note_entry,
+    note_flows,
+)
+from mrouter.protocol.keys import to_ntp_timestamp
 from mrouter.protocol.prefix_table import PrefixTable
 from mrouter.protocol.replay import ReplayGuard
 from mrouter.wire.constants import BindingErrorStatus, BindingStatus
@@ -50,15 +56,19 @@ from mrouter.wire.messages import (
     CareOfTestInit,
     HomeTestInit,
     Packet,
-    find_option,
 )
-from mrouter.wire.options import MnHaAuthentication
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from ipaddress import IPv6Address
 
+    from mrouter.protocol.bindings import CacheEntry
     from mrouter.protocol.events import Effect, Event, Instant
+    from mrouter.protocol.flow_bindings import FlowBinding
+    from mrouter.protocol.home_memory import HomeAgentMemory
+    from mrouter.protocol.home_registration import Claim
     from mrouter.protocol.settings import HomeAgentSettings, ServedMobileRouter
+    from mrouter.wire.options import MobilityOption
 
 #: Seconds between two Binding Errors (RFC 6275 §9.3.3: their rate SHOULD be limited).
 _ERROR_INTERVAL = 0.1
@@ -75,6 +85,7 @@ class HomeAgent:
         self._table = PrefixTable(settings.served)
         self._cache = BindingCache()
         self._replay = ReplayGuard(started.unix, settings.timestamp_window)
+        self._flows = FlowTable()
         self._held = HeldRequests()
         self._directory = HomeDirectory(settings, started.monotonic)
         self._next_error_at = started.monotonic
@@ -84,24 +95,21 @@ class HomeAgent:
         """All bindings, by home address and IFID; the same object until one changes."""
         return self._cache.entries
 
+    @property
+    def flows(self) -> tuple[FlowBinding, ...]:
+        """All flow bindings, by home address and priority; the same object until one changes.
+
+        One whose bindings have all gone is inactive.
+        """
+        return self._flows.flows
+
     def next_deadline(self) -> float | None:
         """Return when ``handle`` wants a ``TimerFired``, in monotonic seconds; None for never."""
         return self._cache.next_deadline()
 
     def save(self) -> HomeAgentMemory:
         """Return what another run needs to go on where this one is."""
-        return HomeAgentMemory(
-            bindings=tuple(
-                SavedBinding(
-                    entry=entry,
-                    destination=path.destination,
-                    spi=None if path.association is None else path.association.spi,
-                    timestamp=path.timestamp,
-                )
-                for entry, path in self._cache.list_all()
-            ),
-            timestamps=tuple(self._replay.list_latest()),
-        )
+        return save_tables(self._cache, self._replay, self._flows)
 
     def restore(self, memory: HomeAgentMemory) -> None:
         """Take over what a former run saved, as far as the settings still allow it.
@@ -109,18 +117,12 @@ class HomeAgent:
         A binding whose lifetime is over meanwhile ends at the next event.
         """
         self._replay.restore(memory.timestamps)
-        for saved in memory.bindings:
-            router = self._table.get(saved.entry.home_address)
-            if router is None or not self._may_keep(saved.entry, router):
-                continue
-            association = next((a for a in router.security if a.spi == saved.spi), None)
-            if router.security and association is None:
-                continue  # made under a key that is accepted no longer
-            self._cache.put(saved.entry, ReplyPath(saved.destination, association, saved.timestamp))
-
-    def _may_keep(self, entry: CacheEntry, router: ServedMobileRouter) -> bool:
-        allowed = all(self._table.check(router, prefix) is None for prefix in entry.prefixes)
-        return allowed and (self._settings.nemo or not entry.mobile_router)
+        nemo = self._settings.nemo
+        for entry, path in list_restorable(memory.bindings, self._table, nemo=nemo):
+            self._cache.put(entry, path)
+        homes = {entry.home_address for entry in self._cache.entries}
+        flows = list_restorable_flows(memory.flows, self._table, homes)
+        self._flows.restore(flows, memory.flows_taken_at)
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
         """Take one event in at ``now`` and return what to do about it, in this order."""
@@ -148,10 +150,16 @@ class HomeAgent:
         for entry, is_over in self._cache.take_due(now.monotonic):
             if is_over:
                 ended = True
+                self._end_flows(entry.home_address)
                 effects.append(note_entry("binding-expired", entry))
             else:
                 effects.append(build_refresh_request(self._settings.address, entry))
         return [BindingsChanged(), *effects] if ended else effects
+
+    def _end_flows(self, home_address: IPv6Address) -> None:
+        """Forget a home address's flow bindings if its last binding has ended."""
+        if not self._cache.list_of(home_address):
+            self._flows.drop(home_address)
 
     # --- packets --------------------------------------------------------------------------
 
@@ -176,9 +184,7 @@ class HomeAgent:
         request = read_request(packet, update)
         try:
             router = self._admit(request, now)
-            if update.lifetime == 0 or request.care_of_address == request.home_address:
-                return self._deregister(request)
-            return self._register(request, router, now)
+            return self._obey(request, router, now)
         except Discard as discard:
             return [discard.counted]
         except Refuse as refusal:
@@ -187,12 +193,14 @@ class HomeAgent:
     def _admit(self, request: Request, now: Instant) -> ServedMobileRouter:
         """Check who sent a Binding Update, and that it is fresh (RFC 6275 §9.5.1, RFC 4285)."""
         update = request.update
-        if update.multiple and request.information is None:
+        if update.multiple and not request.informations:
             # "If it does not contains a CoAINFO sub-option, the CN MUST silently drop the BU"
             # (the draft §8.3).
             raise Discard("signalling-dropped", "coainfo-missing")
         bindings = self._cache.list_of(request.home_address)
-        if not update.home_registration and not bindings:
+        # Deviates from RFC 3963 §6.6, which answers 140 without NEMO: that is RFC 6275 alone here.
+        mobile_router = update.mobile_router and self._settings.nemo
+        if not (update.home_registration or mobile_router or bindings):
             # Without a return routability key no correspondent registration can be valid.
             raise Discard("signalling-dropped", "not-home-registration")
         router = self._table.get(request.home_address)
@@ -202,38 +210,25 @@ class HomeAgent:
             if any(home in prefix for prefix in self._settings.home_prefixes):
                 raise Refuse(BindingStatus.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE)
             raise Refuse(BindingStatus.NOT_HOME_SUBNET)
+        authenticate(request, router)
         if router.security:
-            self._authenticate(request, router)
             self._check_replay(request, now)
-        check_sequence(request, self._cache.get(request.home_address, request.ifid))
+        check_sequence(request, bindings)
         if update.lifetime or not update.home_registration:
-            mobile_router = update.mobile_router and self._settings.nemo
             check_type(request, bindings, mobile_router=mobile_router)
+        if mobile_router and not update.home_registration:
+            # "The Home Registration (H) bit MUST be set" (RFC 3963 §6.2).
+            raise Refuse(BindingStatus.MOBILE_ROUTER_OPERATION_NOT_PERMITTED)
         return router
-
-    def _authenticate(self, request: Request, router: ServedMobileRouter) -> None:
-        """Check the MN-HA authentication option (RFC 4285 §5).
-
-        A wrong authenticator MUST be answered with MIPV6-AUTH-FAIL (146); without a shared key
-        the Binding Update MUST be discarded: so an unknown SPI, and no option at all, get no
-        answer.
-        """
-        option = find_option(request.update, MnHaAuthentication)
-        if option is None:
-            raise Discard("authentication-failed", "missing")
-        for association in router.security:
-            if association.spi == option.spi:
-                request.association = association
-                if not verify_authenticator(association, request.packet):
-                    raise Refuse(BindingStatus.AUTHENTICATION_FAILED)
-                return
-        raise Discard("authentication-failed", "unknown-spi")
 
     def _check_replay(self, request: Request, now: Instant) -> None:
         if request.timestamp is None:
             raise Refuse(BindingStatus.MESSAGE_ID_REQUIRED)
-        if not self._replay.admit(request.home_address, request.ifid, request.timestamp, now.unix):
-            # The answer tells our own time, so that the mobile router can set its clock.
+        # One that ends all other bindings speaks for the whole home address.
+        ifids = {*request.ifids, None} if request.overwrites else request.ifids
+        if not self._replay.admit(request.home_address, ifids, request.timestamp, now.unix):
+            # The answer tells our own time, so that the mobile router can set its clock. Deviates
+            # from RFC 4285 §6, which copies the low 32 bits: ours whole are more exact.
             raise Refuse(BindingStatus.ID_MISMATCH, timestamp=to_ntp_timestamp(now.unix))
 
     # --- registrations --------------------------------------------------------------------
@@ -246,12 +241,12 @@ class HomeAgent:
             try:
                 if event.duplicate or router is None:
                     raise Refuse(BindingStatus.DUPLICATE_ADDRESS_DETECTION_FAILED)
-                effects += self._register(request, router, now, checked=True)
+                effects += self._obey(request, router, now, checked=True)
             except Refuse as refusal:
                 effects += self._refuse(request, refusal)
         return effects
 
-    def _register(
+    def _obey(
         self,
         request: Request,
         router: ServedMobileRouter,
@@ -259,130 +254,135 @@ class HomeAgent:
         *,
         checked: bool = False,
     ) -> list[Effect]:
-        update, home = request.update, request.home_address
-        known = self._cache.get(home, request.ifid)
-        if known is None or known.care_of_address != request.care_of_address:
-            check_care_of_address(request, router, self._settings.address)
-            check_nesting(request, self._table, self._cache)
-        mobile_router = update.mobile_router and self._settings.nemo
-        prefixes = find_prefixes(request, router, self._table) if mobile_router else ()
-        lifetime = min(update.lifetime, self._settings.max_lifetime) // 4 * 4
-        if lifetime < self._settings.min_lifetime:
-            raise Refuse(BindingStatus.ADMINISTRATIVELY_PROHIBITED)
-        undefended = self._find_undefended(request)
+        """Register, refresh and end what ``request`` asks for, each binding on its own."""
+        home = request.home_address
+        bindings = self._cache.list_of(home)
+        claims = read_claims(request, bindings)
+        ending = [claim.ifid for claim in claims if claim.is_deletion]
+        if ending:
+            self._held.drop(home, ending)
+        if self._settings.refuse_mixed:
+            check_mixed(request, claims, bindings)
+        terms = None
+        if len(ending) < len(claims):
+            terms = self._grant(request, router, now)
+
+        def check(claim: Claim, known: CacheEntry | None) -> None:
+            if known is None or known.care_of_address != claim.care_of_address:
+                check_care_of_address(claim, router, self._settings.address)
+                check_nesting(claim, home, self._table, self._cache)
+
+        plan = make_plan(request, claims, bindings, terms, check)
+        if not plan.registered:
+            return self._carry_out(request, router, plan)
+        undefended: tuple[IPv6Address, ...] = ()
+        if self._settings.home_link is not None:
+            undefended = find_undefended(request, bindings)
         if undefended and not checked:
             # "the home agent MUST perform Duplicate Address Detection ... before returning the
             # Binding Acknowledgement" (RFC 6275 §10.3.1).
             fresh = self._held.hold(request)
             return [CheckDuplicate(home, undefended)] if fresh else []
-        replaced = find_replaced(request, known, self._cache.list_of(home))
-        slot = known.slot if known else self._find_slot(request, replaced)
-        for entry in replaced:
-            self._cache.remove(home, entry.ifid)
-        entry = CacheEntry(
-            home_address=home,
-            ifid=request.ifid,
-            ifpri=request.information.ifpri if request.information else 0,
-            care_of_address=request.care_of_address,
-            prefixes=prefixes,
-            slot=slot,
-            sequence=update.sequence,
-            lifetime=lifetime,
-            expires_at=now.monotonic + lifetime,
-            mobile_router=mobile_router,
-            link_local=update.link_local_compatible,
-        )
-        changed = self._cache.put(entry, request.reply_path)
-        acknowledgement = self._accept(request, lifetime)
-        if changed or replaced:
-            # Forwarding stands before it is acknowledged.
-            advertised = [AdvertiseNeighbour(undefended)] if undefended else []
-            noted = note_entry("binding-registered", entry)
-            return [BindingsChanged(), acknowledgement, noted, *advertised]
-        return [acknowledgement]
+        effects = self._carry_out(request, router, plan)
+        return [*effects, AdvertiseNeighbour(undefended)] if undefended else effects
 
-    def _find_undefended(self, request: Request) -> tuple[IPv6Address, ...]:
-        if self._settings.home_link is None:
-            return ()
-        return find_undefended(request, self._cache.list_of(request.home_address))
+    def _grant(self, request: Request, router: ServedMobileRouter, now: Instant) -> Terms:
+        mobile_router = request.update.mobile_router and self._settings.nemo
+        prefixes = find_prefixes(request, router, self._table) if mobile_router else ()
+        # "MUST NOT be greater than the remaining valid lifetime for the subnet prefix in the mobile
+        # node's home address" (RFC 6275 §10.3.1).
+        allowed = min(self._settings.max_lifetime, self._settings.prefix_lifetime)
+        lifetime = min(request.update.lifetime, allowed) // 4 * 4
+        if lifetime < self._settings.min_lifetime:
+            raise Refuse(BindingStatus.ADMINISTRATIVELY_PROHIBITED)
+        return Terms(prefixes, lifetime, now.monotonic + lifetime, mobile_router)
 
-    def _deregister(self, request: Request) -> list[Effect]:
-        """End one binding if CoAINFO names it, else all of the home address (the draft §7.7)."""
+    def _carry_out(self, request: Request, router: ServedMobileRouter, plan: Plan) -> list[Effect]:
         home = request.home_address
-        self._held.drop(request)
-        known = self._cache.get(home, request.ifid)
-        ended = self._cache.list_of(home) if request.information is None else []
-        if known is not None and not ended:
-            ended = [known]
-        if not ended:
-            # Without such a binding it MUST be rejected, and SHOULD be with 133 (RFC 6275 §10.3.2).
-            raise Refuse(BindingStatus.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE)
-        for entry in ended:
+        counted: list[Effect] = [count_refusal(status) for status in plan.refused.values()]
+        if not plan.accepted:
+            return [*counted, self._answer(request, plan.status, refused=plan.refused)]
+        for entry in (*plan.ended, *plan.replaced):
             self._cache.remove(home, entry.ifid)
-        acknowledgement = self._accept(request, lifetime=0)
-        notes = [note_entry("binding-deregistered", entry) for entry in ended]
-        return [BindingsChanged(), acknowledgement, *notes]
-
-    def _find_slot(self, request: Request, replaced: list[CacheEntry]) -> int:
-        for entry in replaced:
-            if entry.care_of_address == request.care_of_address:
-                return entry.slot  # the flows that came by it go on
-        bindings = self._cache.list_of(request.home_address)
-        slot = find_free_slot(entry.slot for entry in bindings if entry not in replaced)
-        if slot is None:
-            raise Refuse(BindingStatus.INSUFFICIENT_RESOURCES)
-        return slot
+        registered = [
+            entry for entry in plan.registered if self._cache.put(entry, request.reply_path)
+        ]
+        is_changed = bool(registered or plan.ended or plan.replaced)
+        notes = [note_entry("binding-registered", entry) for entry in registered]
+        notes += [note_entry("binding-deregistered", entry) for entry in plan.ended]
+        flow_answers: list[MobilityOption] = []
+        if not plan.registered:
+            self._end_flows(home)
+        else:
+            new = [entry.ifid for entry in plan.registered if entry.ifid is not None]
+            flows_changed, flow_answers = self._flows.take(request, router, new, plan.ifids)
+            if flows_changed:
+                is_changed = True
+                notes.append(note_flows(home, self._flows.count(home)))
+            counted += count_refused_flows(flow_answers)
+        lifetime = plan.registered[0].lifetime if plan.registered else 0
+        acknowledgement = self._answer(
+            request, plan.status, lifetime=lifetime, refused=plan.refused, more=flow_answers
+        )
+        # Forwarding stands before it is acknowledged.
+        changed = [BindingsChanged()] if is_changed else []
+        return [*changed, acknowledgement, *counted, *notes]
 
     # --- answers --------------------------------------------------------------------------
-
-    def _accept(self, request: Request, lifetime: int) -> SendPacket:
-        # "If the CN successfully registered the care-of address which identified in CoAINFO
-        # sub-option, it returns BA with status set to '1'" (the draft §8.4).
-        plain = request.information is None
-        status = BindingStatus.ACCEPTED if plain else BindingStatus.ACCEPTED_NP_COA
-        return self._answer(request, status, request.update.sequence, lifetime)
 
     def _refuse(self, request: Request, refusal: Refuse) -> list[Effect]:
         if refusal.timestamp is not None:
             request.timestamp = refusal.timestamp
-        sequence = request.update.sequence if refusal.sequence is None else refusal.sequence
-        answer = self._answer(request, refusal.status, sequence, lifetime=0)
+        answer = self._answer(request, refusal.status, sequence=refusal.sequence)
         return [count_refusal(refusal.status), answer]
 
     def _answer(
-        self, request: Request, status: BindingStatus, sequence: int, lifetime: int
+        self,
+        request: Request,
+        status: BindingStatus,
+        *,
+        sequence: int | None = None,
+        lifetime: int = 0,
+        refused: Mapping[int | None, BindingStatus] | None = None,
+        more: Iterable[MobilityOption] = (),
     ) -> SendPacket:
+        """Build the answer; ``refused`` holds the bindings' own statuses, of several."""
+        own = (refused or {}) if request.is_bulk else {}
+        acknowledgement = BindingAcknowledgement(
+            status=status,
+            sequence=request.update.sequence if sequence is None else sequence,
+            lifetime=lifetime,
+            mobile_router=request.update.mobile_router and self._settings.nemo,
+            options=(*copy_informations(request.informations, own), *more),
+        )
         return build_acknowledgement(
-            self._settings.address,
-            request.home_address,
-            request.reply_path,
-            request.information,
-            BindingAcknowledgement(
-                status=status,
-                sequence=sequence,
-                lifetime=lifetime,
-                mobile_router=request.update.mobile_router and self._settings.nemo,
-            ),
+            self._settings.address, request.home_address, request.reply_path, acknowledgement
         )
 
     def _give_up_forwarding(self, event: ForwardingFailed) -> list[Effect]:
-        """End a binding that cannot be forwarded to, and say so with 143 (RFC 3963 §6.6)."""
+        """End a binding that cannot be forwarded to, and say so with 143 (RFC 3963 §6.6).
+
+        Deviates from RFC 3963 §6.2, which has 141 in explicit mode: the prefixes are valid.
+        """
         path = self._cache.get_reply_path(event.home_address, event.ifid)
         entry = self._cache.remove(event.home_address, event.ifid)
         if entry is None or path is None:
             return []
+        self._end_flows(entry.home_address)
+        information = describe(entry)
         status = BindingStatus.FORWARDING_SETUP_FAILED
         acknowledgement = BindingAcknowledgement(
             status=status,
             sequence=entry.sequence,
             lifetime=0,
             mobile_router=entry.mobile_router,
+            options=() if information is None else (information,),
         )
         return [
             BindingsChanged(),
             count_refusal(status),
             build_acknowledgement(
-                self._settings.address, entry.home_address, path, describe(entry), acknowledgement
+                self._settings.address, entry.home_address, path, acknowledgement
             ),
             note_entry("forwarding-failed", entry),
         ]

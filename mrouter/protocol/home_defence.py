@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mrouter.protocol.home_registration import Discard, is_later
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from mrouter.protocol.bindings import CacheEntry
     from mrouter.protocol.home_registration import Request
@@ -45,32 +45,36 @@ def find_undefended(request: Request, bindings: Iterable[CacheEntry]) -> tuple[I
 class HeldRequests:
     """Binding Updates that wait for the end of duplicate address detection.
 
-    One for each home address and IFID, the last one that came: the mobile router repeats its
+    One for each home address and IFIDs, the last one that came: the mobile router repeats its
     Binding Update meanwhile, and takes the answer to the last one only.
     """
 
     def __init__(self) -> None:
-        self._held: dict[IPv6Address, dict[int | None, Request]] = {}
+        self._held: dict[IPv6Address, dict[tuple[int | None, ...], Request]] = {}
 
     def hold(self, request: Request) -> bool:
         """Keep ``request``; tell whether its home address had none, so that a check must begin."""
         fresh = request.home_address not in self._held
         held = self._held.setdefault(request.home_address, {})
-        earlier = held.get(request.ifid)
+        earlier = held.get(request.ifids)
         if earlier is not None and not is_later(
             request.update.sequence, than=earlier.update.sequence
         ):
             raise Discard("signalling-dropped", "older-than-held")
-        held[request.ifid] = request
+        held[request.ifids] = request
         return fresh
 
-    def drop(self, request: Request) -> None:
-        """Forget what ``request``, a de-registration, takes back."""
-        held = self._held.get(request.home_address, {})
-        if request.information is None:
-            held.clear()
-        else:
-            held.pop(request.ifid, None)
+    def drop(self, home_address: IPv6Address, ifids: Collection[int | None]) -> None:
+        """Forget what a de-registration of ``ifids`` takes back; None: all of the home address."""
+        held = self._held.get(home_address, {})
+        for key, request in list(held.items()):
+            if None in ifids:
+                del held[key]
+            elif not set(key).isdisjoint(ifids):
+                del held[key]
+                request.forget(ifids)
+                if request.informations:
+                    held[request.ifids] = request
 
     def take(self, home_address: IPv6Address) -> list[Request]:
         """Return what waited for the check of ``home_address``, in the order it came."""

@@ -22,6 +22,7 @@ from mrouter.wire.home_discovery import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from ipaddress import IPv6Address
 
     from mrouter.protocol.bindings import CacheEntry
     from mrouter.protocol.events import Effect
@@ -29,36 +30,58 @@ if TYPE_CHECKING:
 
 #: Answers a second, and how many at once: nobody vouches for a request's source.
 _RATE, _BURST = 20.0, 40.0
+#: Seconds between two advertisements to one mobile node (RFC 6275 §6.8).
+_ADVERTISEMENT_INTERVAL = 1.0
 
 
 class HomeDirectory:
-    """Answers discovery requests and prefix solicitations; keeps nothing but its rate."""
+    """Answers discovery requests and prefix solicitations; keeps nothing but its rates.
+
+    Deviates from RFC 6275 §10.5.1: the other home agents are those of the configuration, and not
+    those that Router Advertisements tell of, which are not the agent's business. One that is away
+    is left by whoever tries it (RFC 6275 §11.4.1).
+
+    Deviates from RFC 6275 §8.4: prefix advertisements cannot be switched off. Only who is
+    registered is answered, and told what it is configured with.
+
+    Deviates from RFC 6275 §10.6.2: nothing is advertised unasked. The home prefixes are those of
+    the configuration, read when the home agent starts, and their lifetimes do not run down; who
+    has asked once asks again before they are over (RFC 6275 §11.4.2).
+    """
 
     def __init__(self, settings: HomeAgentSettings, now: float) -> None:
         self._settings = settings
         self._anycast = {find_anycast_address(prefix) for prefix in settings.home_prefixes}
         self._tokens = _BURST
         self._filled_at = now
+        self._advertised_at: dict[IPv6Address, float] = {}  # by home address
 
     def answer(
         self, packet: DiscoveryPacket, bindings: Iterable[CacheEntry], now: float
     ) -> list[Effect]:
         """Answer ``packet``; ``bindings`` are those of its home address, ``now`` monotonic."""
-        message = packet.message
+        message, home = packet.message, packet.home_address
         if isinstance(message, HomeAgentRequest) and packet.destination in self._anycast:
             reply = self._list_home_agents(message)
             answer = DiscoveryPacket(self._settings.address, packet.source, reply)
         elif (
             isinstance(message, PrefixSolicitation)
+            and home is not None
             and packet.destination == self._settings.address
             # RFC 6275 §10.6.2: from the care-of address of a binding, with its home address
             and any(entry.care_of_address == packet.source for entry in bindings)
         ):
+            # "The home agent MUST NOT send more than one Mobile Prefix Advertisement message per
+            # second to any mobile node" (RFC 6275 §6.8).
+            last = self._advertised_at.get(home)
+            if last is not None and now - last < _ADVERTISEMENT_INTERVAL:
+                return [Counted("discovery-dropped", "too-many")]
+            self._advertised_at[home] = now
             answer = DiscoveryPacket(
                 self._settings.address,
                 packet.source,
                 PrefixAdvertisement(message.identifier, self._list_prefixes()),
-                routing_home_address=packet.home_address,
+                routing_home_address=home,
             )
         else:
             return [Counted("discovery-dropped", "unexpected-message")]

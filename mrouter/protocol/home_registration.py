@@ -1,4 +1,4 @@
-"""One home registration at the home agent: the request, and the checks that need only it."""
+"""A Binding Update at the home agent: what it asks for, and the checks that need only it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 from mrouter.protocol.answers import ReplyPath
 from mrouter.protocol.events import Counted
+from mrouter.protocol.keys import verify_authenticator
 from mrouter.wire.constants import BindingStatus
 from mrouter.wire.messages import find_option
 from mrouter.wire.options import (
     AlternateCareOfAddress,
     CareOfAddressInformation,
+    MnHaAuthentication,
     MobileNetworkPrefix,
     ReplayProtection,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from ipaddress import IPv6Address, IPv6Network
 
     from mrouter.protocol.binding_cache import BindingCache
@@ -31,20 +33,38 @@ _HALF_SEQUENCE = 1 << 15
 
 @dataclass(slots=True)
 class Request:
-    """A Binding Update being worked on; ``association`` is set once its SPI is known."""
+    """A Binding Update being worked on; ``association`` is set once its SPI is known.
+
+    ``care_of_address`` is the packet's; an option of ``informations``, the bindings that it is
+    about, may have its own (RFC 5648 §4.3). Without any it is a plain registration.
+    """
 
     packet: Packet
     update: BindingUpdate
     home_address: IPv6Address
     care_of_address: IPv6Address
-    information: CareOfAddressInformation | None
+    informations: tuple[CareOfAddressInformation, ...]
     timestamp: int | None
     association: SecurityAssociation | None = None
 
     @property
-    def ifid(self) -> int | None:
-        """The IFID that CoAINFO names, None for a plain registration."""
-        return None if self.information is None else self.information.ifid
+    def ifids(self) -> tuple[int | None, ...]:
+        """The IFIDs that it names; None alone for a plain registration."""
+        return tuple(each.ifid for each in self.informations) or (None,)
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether it is about several bindings (RFC 5648 §6.2)."""
+        return len(self.informations) > 1
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether it replaces all bindings; O is ignored in a de-registration (RFC 5648 §6.2)."""
+        return self.update.overwrite and self.update.lifetime > 0
+
+    def forget(self, ifids: Collection[int | None]) -> None:
+        """Be about the other bindings alone; they were taken back."""
+        self.informations = tuple(each for each in self.informations if each.ifid not in ifids)
 
     @property
     def reply_path(self) -> ReplyPath:
@@ -54,6 +74,28 @@ class Request:
             association=self.association,
             timestamp=self.timestamp,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a Binding Update asks for one binding.
+
+    ``option`` is the one that names it, None for a plain registration. ``is_deletion``: to end it.
+    """
+
+    option: CareOfAddressInformation | None
+    care_of_address: IPv6Address
+    is_deletion: bool
+
+    @property
+    def ifid(self) -> int | None:
+        """The IFID, None for a plain registration."""
+        return None if self.option is None else self.option.ifid
+
+    @property
+    def ifpri(self) -> int:
+        """The IFPRI; a plain registration has the best."""
+        return 0 if self.option is None else self.option.ifpri
 
 
 class Discard(Exception):  # noqa: N818 - not an error
@@ -80,7 +122,11 @@ class Refuse(Exception):  # noqa: N818 - not an error
 
 
 def read_request(packet: Packet, update: BindingUpdate) -> Request:
-    """Pick out of ``packet``, which carries ``update``, what a registration is about."""
+    """Pick out of ``packet``, which carries ``update``, what a registration is about.
+
+    Deviates from RFC 6275 §10.3.1, where a registration has a Home Address option: without it the
+    source is the home address (RFC 6275 §9.5.1), also of another care-of address.
+    """
     alternate = find_option(update, AlternateCareOfAddress)
     replay = find_option(update, ReplayProtection)
     return Request(
@@ -88,18 +134,50 @@ def read_request(packet: Packet, update: BindingUpdate) -> Request:
         update=update,
         home_address=packet.home_address or packet.source,
         care_of_address=packet.source if alternate is None else alternate.address,
-        information=find_option(update, CareOfAddressInformation),
+        informations=tuple(
+            option for option in update.options if isinstance(option, CareOfAddressInformation)
+        ),
         timestamp=None if replay is None else replay.timestamp,
     )
 
 
-def check_sequence(request: Request, known: CacheEntry | None) -> None:
-    """Check that the sequence number is greater, modulo 2^16, than the last.
+def authenticate(request: Request, router: ServedMobileRouter) -> None:
+    """Check the MN-HA authentication option, and set ``request.association`` (RFC 4285 §5).
 
-    RFC 6275 §9.5.1; the answer to one that is not tells the last.
+    A wrong authenticator MUST be answered with MIPV6-AUTH-FAIL (146); without a shared key the
+    Binding Update MUST be discarded: so an unknown SPI, and no option at all, get no answer. Where
+    IPsec protects the signalling no SPI is known.
     """
-    if known is not None and not is_later(request.update.sequence, than=known.sequence):
-        raise Refuse(BindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW, sequence=known.sequence)
+    option = find_option(request.update, MnHaAuthentication)
+    if option is None:
+        if router.security:
+            raise Discard("authentication-failed", "missing")
+        return
+    for association in router.security:
+        if association.spi == option.spi:
+            request.association = association
+            if not verify_authenticator(association, request.packet):
+                raise Refuse(BindingStatus.AUTHENTICATION_FAILED)
+            return
+    raise Discard("authentication-failed", "unknown-spi")
+
+
+def check_sequence(request: Request, bindings: Iterable[CacheEntry]) -> None:
+    """Check that the sequence number is greater, modulo 2^16, than the last of each binding.
+
+    RFC 6275 §9.5.1; the answer to one that is not tells the last. Deviates from RFC 5648 §4.1,
+    where one sequence number is all bindings' together: Binding Updates over different links may
+    overtake one another. Whoever has one for all passes here as well.
+    """
+    sequence = request.update.sequence
+    ahead = [
+        (known.sequence - sequence) % (2 * _HALF_SEQUENCE)
+        for known in bindings
+        if known.ifid in request.ifids and not is_later(sequence, than=known.sequence)
+    ]
+    if ahead:
+        last = (sequence + max(ahead)) % (2 * _HALF_SEQUENCE)
+        raise Refuse(BindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW, sequence=last)
 
 
 def is_later(sequence: int, *, than: int) -> bool:
@@ -119,13 +197,13 @@ def check_type(request: Request, bindings: Iterable[CacheEntry], *, mobile_route
             raise Refuse(BindingStatus.REGISTRATION_TYPE_CHANGE_DISALLOWED)
 
 
-def check_care_of_address(request: Request, router: ServedMobileRouter, own: IPv6Address) -> None:
+def check_care_of_address(claim: Claim, router: ServedMobileRouter, own: IPv6Address) -> None:
     """Refuse a care-of address that no tunnel could lead to.
 
     Deviates from RFC 6275 §9.5.1, which discards such a Binding Update silently: the sender
     is authenticated, and is helped more by a status.
     """
-    address = request.care_of_address
+    address = claim.care_of_address
     if (
         address.is_multicast
         or address.is_unspecified
@@ -133,26 +211,32 @@ def check_care_of_address(request: Request, router: ServedMobileRouter, own: IPv
         or address.is_link_local
         or address.ipv4_mapped is not None
     ):
+        if claim.option is not None and claim.option.care_of_address is not None:
+            # An option whose care-of address is no unicast routable one MUST be rejected so
+            # (RFC 5648 §6.2).
+            raise Refuse(BindingStatus.MCOA_MALFORMED)
         raise Refuse(BindingStatus.REASON_UNSPECIFIED)
     if address == own or any(address in prefix for prefix in router.prefixes):
         # A tunnel to ourselves, or into the network that it leads to.
         raise Refuse(BindingStatus.ADMINISTRATIVELY_PROHIBITED)
 
 
-def check_nesting(request: Request, table: PrefixTable, cache: BindingCache) -> None:
+def check_nesting(
+    claim: Claim, home_address: IPv6Address, table: PrefixTable, cache: BindingCache
+) -> None:
     """Refuse a mobile router that would be behind itself.
 
     A care-of address may lie in another mobile router's network: then the tunnel to it goes
     through that one's. Were that one in turn behind the first, each packet for either would be
     put into tunnel after tunnel for ever.
     """
-    addresses = [request.care_of_address]
+    addresses = [claim.care_of_address]
     seen: set[IPv6Address] = set()
     while addresses:
         owner = table.find_owner(addresses.pop())
         if owner is None or owner.home_address in seen:
             continue
-        if owner.home_address == request.home_address:
+        if owner.home_address == home_address:
             raise Refuse(BindingStatus.ADMINISTRATIVELY_PROHIBITED)
         seen.add(owner.home_address)
         addresses += [entry.care_of_address for entry in cache.list_of(owner.home_address)]
@@ -177,27 +261,3 @@ def find_prefixes(
         if status is not None:
             raise Refuse(status)
     return explicit or router.prefixes
-
-
-def find_replaced(
-    request: Request, known: CacheEntry | None, bindings: Iterable[CacheEntry]
-) -> list[CacheEntry]:
-    """Return those of a home address's ``bindings`` that end when this one begins.
-
-    "After receiving the BU which does not contain a CoAINFO sub-option, the CN MUST have only
-    a binding for the home address" (the draft §8.3); and the other way round, the first
-    binding with an IFID ends the one without.
-
-    A new IFID for a care-of address takes the place of the one that the mobile router knew it
-    by before it renewed its IFIDs, or lost its memory: else nobody might de-register that one,
-    and it would draw traffic to the link when the link has gone.
-    """
-    return [
-        entry
-        for entry in bindings
-        if entry.ifid != request.ifid
-        and (
-            None in (entry.ifid, request.ifid)
-            or (known is None and entry.care_of_address == request.care_of_address)
-        )
-    ]

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING
 
 from mrouter.protocol.events import Counted, Noted
 from mrouter.protocol.statuses import name_status
-from mrouter.wire.constants import BindingStatus
+from mrouter.wire.constants import BindingStatus, FlowStatus
+from mrouter.wire.options import FlowIdentification
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv6Address
+
     from mrouter.protocol.bindings import CacheEntry
+    from mrouter.wire.options import MobilityOption
 
 
 def count_refusal(status: BindingStatus) -> Counted:
@@ -20,6 +25,21 @@ def count_refusal(status: BindingStatus) -> Counted:
         BindingStatus.MESSAGE_ID_REQUIRED: "replay-rejected",
     }.get(status, "binding-refused")
     return Counted(what, name_status(status))
+
+
+def count_refused_flows(answers: Iterable[MobilityOption]) -> list[Counted]:
+    """Return what to count for the Flow Identifications of an answer."""
+    return [
+        Counted("flow-binding-refused", FlowStatus(answer.status).name.lower().replace("_", "-"))
+        for answer in answers
+        if isinstance(answer, FlowIdentification) and answer.status
+    ]
+
+
+def note_flows(home_address: IPv6Address, number: int) -> Noted:
+    """Return a log line that a home address has ``number`` flow bindings now."""
+    fields = (("home_address", str(home_address)), ("flow_bindings", str(number)))
+    return Noted("flow-bindings-changed", fields)
 
 
 def note_entry(name: str, entry: CacheEntry) -> Noted:

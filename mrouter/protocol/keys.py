@@ -114,6 +114,10 @@ class Timestamps:
         self._last = 0
 
     def take_next(self, now: float) -> int:
-        """Return a timestamp for ``now`` (Unix seconds) that is above the last."""
+        """Return a timestamp for ``now`` (Unix seconds) that is above the last.
+
+        Deviates from RFC 4285 §6: the bits below the clock's resolution are not random but count
+        up, so that the timestamps of one moment differ and grow.
+        """
         self._last = max(to_ntp_timestamp(now + self._offset), self._last + 1)
         return self._last

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mrouter.protocol.events import BindingsChanged, PacketReceived, StopRequested, TimerFired
+from mrouter.protocol.events import (
+    BindingsChanged,
+    EgressChanged,
+    FlowsWanted,
+    PacketReceived,
+    StopRequested,
+    TimerFired,
+)
 from mrouter.protocol.registrar import HomeRegistrar
 from mrouter.protocol.route_optimization import RouteOptimizer
 
@@ -15,6 +22,7 @@ if TYPE_CHECKING:
 
     from mrouter.protocol.bindings import RouteEntry, UpdateListEntry
     from mrouter.protocol.events import Effect, Event, Instant
+    from mrouter.protocol.flow_bindings import FlowState
     from mrouter.protocol.settings import MobileRouterSettings
     from mrouter.protocol.update_list import Binding
 
@@ -33,6 +41,7 @@ class MobileRouter:
         self.home_agent = settings.home_agent
         self._home = HomeRegistrar(settings, random, self._find_ifids, kept)
         self._routes = RouteOptimizer(settings, random, self._find_ifids)
+        self._placed = False
         self._stopped = False
 
     @property
@@ -45,14 +54,32 @@ class MobileRouter:
         """The Binding Update List for correspondent nodes, by their address and slot."""
         return self._routes.entries
 
+    def restore_routes(self, entries: Iterable[RouteEntry], now: float) -> None:
+        """Take over a former run's bindings at correspondent nodes; ``now``: monotonic seconds."""
+        self._routes.restore(entries, now)
+
+    @property
+    def flow_states(self) -> tuple[FlowState, ...]:
+        """Where each of the wanted flows stands at the home agent, in their order."""
+        return self._home.flow_states
+
     def next_deadline(self) -> float | None:
         """Return when ``handle`` wants a ``TimerFired``, in monotonic seconds; None for never."""
+        if not self._placed:
+            return None
         deadlines = (self._home.next_deadline(), self._routes.next_deadline())
         return min((at for at in deadlines if at is not None), default=None)
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
-        """Take one event in at ``now`` and return what to do about it, in this order."""
-        if self._stopped:
+        """Take one event in at ``now`` and return what to do about it, in this order.
+
+        Before the first ``EgressChanged`` nothing is done, so that kept bindings are not taken for
+        those of links that have gone.
+        """
+        if isinstance(event, FlowsWanted):
+            self._home.want_flows(event.flows)
+        self._placed = self._placed or isinstance(event, EgressChanged)
+        if self._stopped or not self._placed:
             return []
         home_event = route_event = event
         if isinstance(event, PacketReceived):

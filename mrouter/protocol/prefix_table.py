@@ -46,7 +46,8 @@ class PrefixTable:
         """Return why ``router`` may not register ``prefix``, or None if it may (RFC 3963 §6.2).
 
         141 when the prefix is nobody's here or could not be a mobile network's at all, 142 when
-        it overlaps what belongs to another mobile router.
+        it overlaps what belongs to another mobile router. Deviates from RFC 3963 §6.2, which has
+        142 for both: so the mistake is told from the trespass.
         """
         if any(prefix.subnet_of(own) for own in router.prefixes):
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.events import Counted, DiscoveryReceived, Noted, SendDiscovery
+from mrouter.wire.constants import BindingStatus
 from mrouter.wire.home_discovery import DiscoveryPacket, PrefixAdvertisement, PrefixSolicitation
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ _REST = 3600.0
 
 
 class PrefixWatch:
-    """Asks the home agent once a binding stands, and again before what it said is out of date."""
+    """Asks the home agent once a binding stands, and again before what it said is out of date.
+
+    Deviates from RFC 6275 §11.4.2: no lifetime that is asked for is cut to what the home prefix
+    has left. The home agent cuts its own, and a correspondent node forgets after 420 s.
+    """
 
     def __init__(self, home_address: IPv6Address, random: Random) -> None:
         self._home_address = home_address
@@ -35,6 +40,7 @@ class PrefixWatch:
         self._tries = 0
         self._due_at: float | None = None
         self._asked: IPv6Address | None = None
+        self._told: frozenset[float | None] = frozenset()
         self.prefixes: tuple[HomePrefix, ...] = ()
         """What the last advertisement said."""
 
@@ -56,6 +62,10 @@ class PrefixWatch:
             return []
         if self._asked != home_agent:
             self._asked, self._tries, self._due_at = home_agent, 0, now
+        told = _find_acceptances_on_condition(usable)
+        if told - self._told:
+            self._tries, self._due_at = 0, now
+        self._told = told
         effects: list[Effect] = []
         if isinstance(event, DiscoveryReceived) and isinstance(
             event.packet.message, PrefixAdvertisement
@@ -92,7 +102,9 @@ class PrefixWatch:
         """Take what RFC 6275 §11.4.3 does not have discarded: solicited, from our home agent.
 
         Deviates from RFC 6275 §11.4.3, where an advertisement that nobody asked for makes the
-        mobile node ask: nobody vouches for it, and what changes is learnt in time anyway.
+        mobile node ask: nobody vouches for it, and what changes is learnt in time anyway. Another
+        home prefix is noted and no more: keys and prefix tables hang on the home address, which
+        is the operator's to change.
         """
         if (
             packet.source != self._asked
@@ -118,3 +130,17 @@ class PrefixWatch:
                 Noted("home-address-outlived", (("home_address", str(self._home_address)),))
             )
         return effects
+
+
+def _find_acceptances_on_condition(entries: Iterable[UpdateListEntry]) -> frozenset[float | None]:
+    """Return what tells the acceptances apart that make prefix discovery necessary.
+
+    "If the Status field value is 1 (accepted but prefix discovery necessary), the mobile node
+    SHOULD send a Mobile Prefix Solicitation" (RFC 6275 §11.7.3): each time. With CoAINFO 1 is the
+    draft's success.
+    """
+    return frozenset(
+        entry.expires_at
+        for entry in entries
+        if entry.plain and entry.status == BindingStatus.ACCEPTED_NP_COA
+    )

@@ -15,7 +15,9 @@ from mrouter.protocol.events import (
     PacketReceived,
     StopRequested,
 )
+from mrouter.protocol.flow_push import FlowPusher
 from mrouter.protocol.keys import Timestamps
+from mrouter.protocol.send_rate import SendRate
 from mrouter.protocol.statuses import name_status
 from mrouter.protocol.update_list import (
     RENEWAL_RETRY,
@@ -46,9 +48,11 @@ if TYPE_CHECKING:
 
     from mrouter.protocol.bindings import UpdateListEntry
     from mrouter.protocol.events import Effect, EgressAddress, Event, Instant, SendPacket
+    from mrouter.protocol.flow_bindings import FlowState, WantedFlow
     from mrouter.protocol.settings import MobileRouterSettings
     from mrouter.protocol.update_list import Binding
     from mrouter.wire.messages import Packet
+    from mrouter.wire.options import MobilityOption
 
 
 class HomeRegistrar:
@@ -81,6 +85,17 @@ class HomeRegistrar:
         self._plain_sequence: int | None = None
         self._stamping = settings.security is not None
         self._stamps = Timestamps()
+        self._rates: dict[IPv6Address, SendRate] = {}  # by care-of address
+        self._flows = FlowPusher()
+
+    @property
+    def flow_states(self) -> tuple[FlowState, ...]:
+        """Where each of the wanted flows stands at the home agent, in their order."""
+        return self._flows.states
+
+    def want_flows(self, flows: tuple[WantedFlow, ...]) -> None:
+        """Take over what is wanted for the downlink; ``handle`` draws the consequences."""
+        self._flows.want(flows)
 
     @property
     def entries(self) -> tuple[UpdateListEntry, ...]:
@@ -93,6 +108,8 @@ class HomeRegistrar:
         if self._stopped:
             return None
         moments = [moment for binding in self._bindings for moment in binding.list_deadlines()]
+        if self._flows.next_deadline is not None:
+            moments.append(self._flows.next_deadline)
         return min(moments, default=None)
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
@@ -109,6 +126,7 @@ class HomeRegistrar:
             effects += self._stop(event, now)
         if not self._stopped:
             effects += self._reconcile(now.monotonic)
+            self._push_flows(now.monotonic)
             effects += self._send_due(now)
         if describe_for_dataplane(self.entries) != before:
             # First of all: traffic leaves a dead link before anybody is told.
@@ -119,6 +137,7 @@ class HomeRegistrar:
 
     def _take_addresses(self, event: EgressChanged, now: float) -> None:
         self._addresses = tuple({(a.link, a.address): a for a in event.addresses}.values())
+        self._rates = {at: rate for at, rate in self._rates.items() if not rate.is_idle(now)}
         if not self._addresses:
             self._end_single_mode()
         for binding in self._bindings:
@@ -170,6 +189,7 @@ class HomeRegistrar:
         Status 2 is "unrecognized MH Type value" in RFC 6275 and in the draft's §7.6, 1 in its
         §8.6: both count. Deviates from the draft §7.6: nobody vouches for a Binding Error, so it
         is only believed while no registration with CoAINFO stands that the home agent accepted.
+        Deviates from RFC 6275 §11.3.6 in the same way.
         """
         statuses = (BindingErrorStatus.UNKNOWN_BINDING, BindingErrorStatus.UNRECOGNIZED_MH_TYPE)
         waiting = any(binding.awaiting for binding in self._bindings)
@@ -189,13 +209,16 @@ class HomeRegistrar:
         if verdict is Verdict.ACCEPTED:
             return self._accept(binding, acknowledgement, at)
         if verdict is Verdict.DEREGISTERED:
+            # Deviates from RFC 6275 §11.5.5, which has a mobile node that is home advertise its
+            # link-layer address: once nobody else answers for it neighbours ask for it anew.
             self._bindings.remove(binding)
             return []
         if verdict is Verdict.SINGLE_ONLY:
             return self._fall_back(at)
         if verdict is Verdict.DOUBTFUL:
             # Signed by the home agent, but about a Binding Update that was not ours or was
-            # damaged on its way: our own is repeated by the timer.
+            # damaged on its way: our own is repeated by the timer. Deviates from RFC 4285 §5.3,
+            # where a forged Binding Update could so silence its victim.
             return [Counted("authentication-failed", "refused-by-home-agent")]
         if verdict is Verdict.CORRECT:
             self._correct(binding, acknowledgement, now)
@@ -218,7 +241,10 @@ class HomeRegistrar:
         old, binding.replaces = binding.replaces, None
         if old in self._bindings and not old.is_ending:
             old.mark_ending(now)
-        return [note_binding("binding-registered", binding)] if fresh else []
+        if fresh:
+            self._flows.retry_refused()
+        effects = self._flows.take_answer(binding.flow_request, acknowledgement)
+        return [note_binding("binding-registered", binding), *effects] if fresh else effects
 
     def _correct(
         self, binding: Binding, acknowledgement: BindingAcknowledgement, now: Instant
@@ -334,7 +360,8 @@ class HomeRegistrar:
         return []
 
     def _create(self, egress: EgressAddress) -> Binding | None:
-        # "MUST assign a new ID for the new CoA" (the draft §7.2): not by chance the link's last
+        # "MUST assign a new ID for the new CoA" (the draft §7.2): not by chance the link's last.
+        # Deviates from the draft §4, where the IFID stays with the interface: both cannot be.
         avoid = {*self._find_ifids(egress.address), self._last_ifids.get(egress.link, 0)}
         binding = create_binding(egress, self._bindings, self._random, avoid)
         if binding is not None:
@@ -369,6 +396,12 @@ class HomeRegistrar:
             fresh.begin_update(now)
             self._bindings.append(fresh)
 
+    def _push_flows(self, now: float) -> None:
+        ordered = sorted(self._bindings, key=lambda each: (each.egress.ifpri, each.slot))
+        carrier = self._flows.choose_carrier(ordered, now)
+        if carrier is not None:
+            carrier.mark_refreshing(now)
+
     def _send_due(self, now: Instant) -> list[Effect]:
         effects: list[Effect] = []
         for binding in self._bindings:
@@ -377,6 +410,10 @@ class HomeRegistrar:
             source = self._find_source(binding)
             if source is None:
                 binding.due_at = None  # until there is a link again
+                continue
+            allowed_at = self._find_rate(binding).find_time(now.monotonic)
+            if not binding.is_ending and allowed_at > now.monotonic:
+                binding.due_at = allowed_at
                 continue
             if not binding.is_ending and any(b.replaces is binding for b in self._bindings):
                 # the home agent has (or will have) put the fresh IFID's binding in its place
@@ -390,6 +427,9 @@ class HomeRegistrar:
             effects.append(self._send(binding, source, lifetime, now))
         return effects
 
+    def _find_rate(self, binding: Binding) -> SendRate:
+        return self._rates.setdefault(binding.egress.address, SendRate())
+
     def _find_source(self, binding: Binding) -> EgressAddress | None:
         return find_source(self._addresses, self._settings.home_address, binding)
 
@@ -400,5 +440,10 @@ class HomeRegistrar:
         binding.sequence = (binding.sequence + 1) % SEQUENCES
         if self._stamping:
             binding.timestamp = self._stamps.take_next(now.unix)
+        flows: list[MobilityOption] = []
+        binding.flow_request = None
+        if lifetime and not binding.plain:
+            flows, binding.flow_request = self._flows.build()
+        self._find_rate(binding).book(now.monotonic)
         binding.mark_sent(now.monotonic, source.address, lifetime)
-        return build_binding_update(self._settings, binding, source, lifetime)
+        return build_binding_update(self._settings, binding, source, lifetime, flows)

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from mrouter.protocol.keys import from_ntp_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from ipaddress import IPv6Address
+
+
+_MANY = 256
 
 
 class ReplayGuard:
@@ -18,7 +21,11 @@ class ReplayGuard:
     node, because Binding Updates sent over different links may overtake one another. A Binding
     Update without an IFID speaks for the whole home address, so its timestamp binds every IFID.
 
-    At most 257 timestamps are kept a home address, and only authenticated ones get here.
+    Deviates from RFC 6275 §10.3.2, where an ended binding's sequence number is kept for 10 s, so
+    that a delayed Binding Update cannot bring it back: its timestamp does not admit it.
+
+    About 256 timestamps are kept a home address, and only authenticated ones get here: beyond
+    that, those are forgotten which are outside the window, so that it refuses them anyway.
     ``started`` (Unix seconds) is a floor: what was recorded before a restart cannot be replayed
     after it. ``window`` is in seconds.
     """
@@ -29,18 +36,25 @@ class ReplayGuard:
         self._latest: dict[IPv6Address, dict[int | None, float]] = {}
 
     def admit(
-        self, home_address: IPv6Address, ifid: int | None, timestamp: int, now: float
+        self,
+        home_address: IPv6Address,
+        ifids: Collection[int | None],
+        timestamp: int,
+        now: float,
     ) -> bool:
         """Say whether ``timestamp`` (NTP format) is fresh at ``now`` (Unix), and remember it if so.
 
-        A timestamp that was refused leaves nothing behind.
+        It must be for each of ``ifids``. A timestamp that was refused leaves nothing behind.
         """
         moment = from_ntp_timestamp(timestamp)
         latest = self._latest.setdefault(home_address, {})
-        floor = max(latest.get(ifid, self._started), latest.get(None, self._started))
+        floor = max(latest.get(ifid, self._started) for ifid in (None, *ifids))
         if moment <= floor or abs(moment - now) > self._window:
             return False
-        latest[ifid] = moment
+        if len(latest) > _MANY:
+            for ifid in [key for key, old in latest.items() if old < now - self._window]:
+                del latest[ifid]
+        latest.update(dict.fromkeys(ifids, moment))
         return True
 
     def list_latest(self) -> Iterator[tuple[IPv6Address, int | None, float]]:

@@ -8,6 +8,7 @@ from mrouter.protocol.acknowledgements import Verdict
 from mrouter.protocol.bindings import BindingState, RouteEntry
 from mrouter.protocol.egress import find_source
 from mrouter.protocol.events import Counted, Noted, SendPacket
+from mrouter.protocol.home_registration import is_later
 from mrouter.protocol.routability import RoutabilityTest
 from mrouter.protocol.route_answers import (
     CARE_OF_NONCE_EXPIRED,
@@ -21,12 +22,14 @@ from mrouter.protocol.route_binding import (
     build_route_update,
 )
 from mrouter.protocol.route_list import RouteList
+from mrouter.protocol.send_rate import SendRate
 from mrouter.protocol.settings import MAX_RR_BINDING_LIFETIME
 from mrouter.protocol.statuses import name_status
 from mrouter.protocol.update_list import (
     RENEWAL_RETRY,
     SEQUENCES,
     note_binding,
+    restore_binding,
 )
 from mrouter.wire.constants import BindingErrorStatus, BindingStatus
 from mrouter.wire.messages import (
@@ -37,13 +40,14 @@ from mrouter.wire.messages import (
     HomeTest,
     find_option,
 )
-from mrouter.wire.options import BindingRefreshAdvice, CareOfAddressInformation
+from mrouter.wire.options import CareOfAddressInformation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from ipaddress import IPv6Address
     from random import Random
 
+    from mrouter.protocol.bindings import UpdateListEntry
     from mrouter.protocol.events import Effect, PacketReceived
     from mrouter.protocol.route_list import Situation
     from mrouter.protocol.settings import MobileRouterSettings
@@ -61,6 +65,14 @@ class Route:
     keygen token while that is fresh (the draft §7.3). All bindings share one sequence number.
 
     ``find_ifids`` tells which IFIDs other destinations know a care-of address by.
+
+    Deviates from RFC 6275 §11.7.2, where no lifetime is longer than what is left of the home
+    registration: ours are short and always refreshed, so that a route would be renewed several
+    times a minute, and the home address is no less valid while the home agent is not reached.
+
+    Deviates from RFC 6275 §8.5, §11.3.5 and §11.6.2, where an ICMPv6 error ends the attempts at a
+    node that does not know the Mobility Header: an Init each 32 s goes on asking those that were
+    named to us, and their packets go through the home agent.
     """
 
     def __init__(
@@ -78,6 +90,9 @@ class Route:
         self._list = RouteList(settings.home_address, random, find_ifids)
         self._home_test = RoutabilityTest()
         self._sequence = random.randrange(SEQUENCES)
+        self._home_test_rate, self._care_of_test_rate = SendRate(), SendRate()
+        self._update_rate = SendRate()
+        self._updates_at: float | None = None  # when Binding Updates that wait may go on
 
     @property
     def entries(self) -> tuple[RouteEntry, ...]:
@@ -92,13 +107,23 @@ class Route:
 
     def next_deadline(self) -> float | None:
         """Return when ``run`` is to be called next, in monotonic seconds; None for never."""
-        moments = [self._home_test.due_at]
+        moments = [self._home_test.due_at, self._updates_at]
         for binding in self._list.bindings:
             moments.append(binding.test.due_at)
             if self._list.is_held_back(binding):
                 continue  # nothing of it runs yet
             moments += binding.list_deadlines()
         return min((moment for moment in moments if moment is not None), default=None)
+
+    def restore(self, entries: Iterable[UpdateListEntry], now: float) -> None:
+        """Take over the bindings of a former run, which were usable; tests begin anew."""
+        renewal = self._settings.ifid_renewal
+        for entry in entries:
+            binding = restore_binding(RouteBinding, entry, now, renewal)
+            self._list.bindings.append(binding)
+            self._list.single = self._list.single or binding.plain
+            if is_later(binding.sequence, than=self._sequence) or len(self._list.bindings) == 1:
+                self._sequence = binding.sequence
 
     # --- what happens ---------------------------------------------------------------------
 
@@ -154,7 +179,9 @@ class Route:
         While a binding stands, status 1 is RFC 6275's "unknown binding" (the draft's 0): the
         correspondent node has lost it. Before, 1 and 2 are both "unrecognized MH Type": the draft
         has the one in §8.6, the other in §7.6. Deviates from the draft §7.6: nobody vouches for a
-        Binding Error, so status 2 does not end what the correspondent node has accepted.
+        Binding Error, so status 2 does not end what the correspondent node has accepted. Deviates
+        from RFC 6275 §11.3.6: for the same reason a route that is unknown to the correspondent
+        node stays in use while it is registered again.
         """
         proven = any(binding.usable for binding in self._list.bindings)
         asking = self._home_test.due_at is not None or any(
@@ -199,13 +226,10 @@ class Route:
     def _accept(
         self, binding: RouteBinding, answer: BindingAcknowledgement, now: float
     ) -> list[Effect]:
+        # Binding Refresh Advice "MUST be ignored if the acknowledgement came from a correspondent
+        # node" (RFC 6275 §11.7.3).
         fresh = not binding.usable
-        advice = find_option(answer, BindingRefreshAdvice)
-        binding.mark_accepted(
-            answer.status,
-            min(answer.lifetime, self._lifetime),
-            advice.interval if advice else None,
-        )
+        binding.mark_accepted(answer.status, min(answer.lifetime, self._lifetime), advice=None)
         renewal = self._settings.ifid_renewal
         if fresh and renewal is not None and not binding.plain:
             binding.renew_at = now + renewal
@@ -281,7 +305,8 @@ class Route:
             binding.due_at = None
             binding.waits = True
         effects += self._send_updates(now)
-        return effects + self._send_tests(now)
+        effects += self._send_tests(now)
+        return effects + self._leave_unproven()
 
     def farewell(self, now: float) -> list[Effect]:
         """De-register all at once, without waiting for an answer: the mobile node stops.
@@ -306,14 +331,33 @@ class Route:
                 effects.append(self._note("route-expired", binding))
         return effects
 
+    def _leave_unproven(self) -> list[Effect]:
+        """Leave the routes whose return routability cannot be shown any more.
+
+        "If Return Routability signaling timed out after MAX_RO_FAILURE attempts, the mobile node
+        MUST revert to sending packets ... through its home agent" (RFC 6275 §5.2.9).
+        """
+        effects: list[Effect] = []
+        for binding in self._list.bindings:
+            failed = binding.test.has_failed or self._home_test.has_failed
+            if binding.usable and binding.waits and failed:
+                binding.mark_expired()
+                effects.append(self._note("route-unproven", binding))
+        return effects
+
     # --- sending --------------------------------------------------------------------------
 
     def _send_updates(self, now: float) -> list[Effect]:
         """Send the Binding Updates that there are tokens for, and ask for the missing tokens."""
         effects: list[Effect] = []
+        self._updates_at = None
         for binding in self._list.bindings:
             if not binding.waits:
                 continue
+            at = self._update_rate.find_time(now)
+            if at > now:
+                self._updates_at = at
+                break
             update = self._send_update(binding, now)
             if update is not None:
                 effects.append(update)
@@ -345,6 +389,7 @@ class Route:
         binding.sequence = self._sequence
         binding.waits = False
         binding.mark_sent(now, source.address, lifetime)
+        self._update_rate.book(now)
         return build_route_update(
             home_address, self._correspondent, binding, source, self._home_test, lifetime
         )
@@ -354,16 +399,16 @@ class Route:
         waiting = [binding for binding in self._list.bindings if binding.waits]
         if not waiting or not self._can_test_home:
             self._home_test.stop()
-        if self._home_test.due_at is not None and self._home_test.due_at <= now:
-            cookie = self._home_test.mark_sent(now, self._random)
+        if self._home_test.is_due(self._home_test_rate, now):
+            cookie = self._home_test.mark_sent(now, self._random, self._home_test_rate)
             init = build_home_test_init(self._settings.home_address, self._correspondent, cookie)
             at_home = self._list.situation.at_home
             effects.append(SendPacket(init, via_home_agent=not at_home))
         for binding in self._list.bindings:
             if not binding.waits:
                 binding.test.stop()
-            if binding.test.due_at is not None and binding.test.due_at <= now:
-                cookie = binding.test.mark_sent(now, self._random)
+            if binding.test.is_due(self._care_of_test_rate, now):
+                cookie = binding.test.mark_sent(now, self._random, self._care_of_test_rate)
                 test_init = build_care_of_test_init(self._correspondent, binding, cookie)
                 effects.append(SendPacket(test_init, link=binding.egress.link))
         return effects

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.events import (
@@ -52,6 +53,14 @@ class RouteOptimizer:
         """The Binding Update List for all correspondent nodes, by address and slot."""
         routes = sorted(self._routes.items())
         return tuple(entry for _, route in routes for entry in route.entries)
+
+    def restore(self, entries: Iterable[RouteEntry], now: float) -> None:
+        """Take over a former run's bindings with those correspondent nodes that are wanted."""
+        found = defaultdict(list)
+        for entry in entries:
+            found[entry.correspondent].append(entry.binding)
+        for address in found.keys() & self._routes.keys():
+            self._routes[address].restore(found[address], now)
 
     def serves(self, address: IPv6Address) -> bool:
         """Say whether packets from ``address`` are about an optimized route."""

@@ -94,7 +94,8 @@ class HomeAgentSettings:
     replay protection timestamp may be from our clock (RFC 4285 §6). ``home_link`` is the
     interface of the home link, where home addresses are defended; None where it is virtual.
     ``preference`` and ``peers`` are for mobile nodes that look for home agents;
-    ``prefix_lifetime`` is what they are told of the home prefixes.
+    ``prefix_lifetime`` is what they are told of the home prefixes. ``refuse_mixed``: a binding
+    with an IFID doesn't end a plain one, but is refused while that stands (RFC 5648 §6.2).
     """
 
     address: IPv6Address
@@ -108,6 +109,7 @@ class HomeAgentSettings:
     preference: int = 0
     peers: tuple[PeerHomeAgent, ...] = ()
     prefix_lifetime: int = 30 * 86400
+    refuse_mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mrouter.protocol.bindings import BindingState, UpdateListEntry, find_free_slot
 from mrouter.protocol.events import EgressAddress, Noted
@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from ipaddress import IPv6Address
     from random import Random
 
+    from mrouter.protocol.flow_push import FlowRequest
+
 #: Seconds (RFC 6275 §12): before the first repetition of a first registration, of any other
 #: Binding Update, and at most between two repetitions.
+#: Deviates from RFC 6275 §13, which has the first one configurable: a home agent whose duplicate
+#: address detection takes longer answers the last repetition.
 INITIAL_BINDACK_TIMEOUT_FIRST_REG = 1.5
 INITIAL_BINDACK_TIMEOUT = 1.0
 MAX_BINDACK_TIMEOUT = 32.0
@@ -51,8 +55,9 @@ class Binding:
     Times are monotonic seconds. ``due_at`` is when something is to be sent next: a repetition, a
     refresh, a new try; ``held_until`` is how long the home agent may hold the binding at most;
     ``awaiting`` says that the last Binding Update is unanswered, ``sent_from`` whence it went,
-    ``timestamp`` what its replay protection said. A ``plain`` binding is registered without
-    CoAINFO. ``replaces`` is the one that ends when this one, with a fresh IFID, is accepted.
+    ``timestamp`` and ``flow_request`` what it said for replay protection and of flow bindings. A
+    ``plain`` binding is registered without CoAINFO. ``replaces`` is the one that ends when this
+    one, with a fresh IFID, is accepted.
     """
 
     egress: EgressAddress
@@ -69,6 +74,7 @@ class Binding:
     sent_at: float | None = None
     sent_from: IPv6Address | None = None
     timestamp: int | None = None
+    flow_request: FlowRequest | None = None
     awaiting: bool = False
     corrections: int = 0
     refusals: int = 0
@@ -135,7 +141,10 @@ class Binding:
         "If the status field does not indicate success registration (i.e. more than 128), it SHOULD
         stop registering the care-of address" (the draft §7.4).
         Deviates from the draft §7.4: it is tried again, ever more slowly, so that a vehicle comes
-        back by itself when its home agent has been repaired.
+        back by itself when its home agent has been repaired. Deviates from RFC 3963 §5.4, §5.4.1
+        and §5.4.2 in the same way. Deviates from RFC 6275 §11.7.1, where a home address that
+        another node has (134) is never tried again: it is our only one. Deviates from RFC 6275
+        §11.7.3, where nothing more would be sent to such a node.
         """
         self.awaiting = False
         if self.expires_at is None:
@@ -216,6 +225,9 @@ class Binding:
         )
 
 
+BindingT = TypeVar("BindingT", bound=Binding)
+
+
 def create_binding(
     egress: EgressAddress,
     others: Iterable[Binding],
@@ -251,13 +263,15 @@ def choose_identity(
     return random.choice(sorted(free)), slot
 
 
-def restore_binding(entry: UpdateListEntry, now: float, ifid_renewal: float | None) -> Binding:
+def restore_binding(
+    kind: type[BindingT], entry: UpdateListEntry, now: float, ifid_renewal: float | None
+) -> BindingT:
     """Return the binding that a former run saw as ``entry``, which was usable.
 
     It keeps IFID and slot, goes on carrying traffic, and is refreshed at once.
     """
     egress = EgressAddress(entry.link, entry.interface, entry.care_of_address, entry.ifpri)
-    return Binding(
+    return kind(
         egress,
         entry.ifid,
         entry.slot,

@@ -15,6 +15,8 @@ from mrouter.wire.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mrouter.protocol.events import EgressAddress
     from mrouter.protocol.settings import MobileRouterSettings
     from mrouter.protocol.update_list import Binding
@@ -22,11 +24,16 @@ if TYPE_CHECKING:
 
 
 def build_binding_update(
-    settings: MobileRouterSettings, binding: Binding, source: EgressAddress, lifetime: int
+    settings: MobileRouterSettings,
+    binding: Binding,
+    source: EgressAddress,
+    lifetime: int,
+    flows: Iterable[MobilityOption] = (),
 ) -> SendPacket:
     """Build the Binding Update that ``binding`` asks for, to be sent from ``source``.
 
-    ``lifetime`` is in seconds, 0 to de-register. Sequence number and timestamp are the binding's.
+    ``lifetime`` is in seconds, 0 to de-register. Sequence number and timestamp are the binding's,
+    ``flows`` the options about flow bindings.
     A mobile router sets R (RFC 3963 §5.1); M goes with CoAINFO (the draft §5.3.2).
     """
     message = BindingUpdate(
@@ -36,7 +43,7 @@ def build_binding_update(
         home_registration=True,
         mobile_router=bool(settings.prefixes),
         multiple=not binding.plain,
-        options=_build_options(settings, binding, source),
+        options=_build_options(settings, binding, source, flows),
     )
     at_home = source.address == settings.home_address
     packet = Packet(
@@ -50,7 +57,10 @@ def build_binding_update(
 
 
 def _build_options(
-    settings: MobileRouterSettings, binding: Binding, source: EgressAddress
+    settings: MobileRouterSettings,
+    binding: Binding,
+    source: EgressAddress,
+    flows: Iterable[MobilityOption],
 ) -> tuple[MobilityOption, ...]:
     options: list[MobilityOption] = []
     if not binding.plain:
@@ -61,6 +71,7 @@ def _build_options(
         options.append(AlternateCareOfAddress(binding.egress.address))
     if settings.explicit:
         options += [MobileNetworkPrefix(prefix) for prefix in settings.prefixes]
+    options += flows
     if binding.timestamp is not None:
         options.append(ReplayProtection(binding.timestamp))
     if settings.security is not None:

@@ -25,7 +25,7 @@ MR, HA = "mr", "ha"
 IPV6, UDP, DESTINATION_OPTIONS = 41, 17, 60
 PAYLOAD = b"by hand!"
 #: An emulated machine is slow: generous, so that nothing depends on it.
-TIMEOUT = 90.0
+TIMEOUT = 240.0
 STREAM_START = 15.0
 CLONE_NEWNET = 0x40000000
 ETH_P_IPV6 = 0x86DD

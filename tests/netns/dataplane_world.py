@@ -25,6 +25,7 @@ from mrouter.dataplane.state import Encapsulation
 from mrouter.lab import plan
 from mrouter.policy.model import Bicast, Drop, Match, Policy, PolicyTable, PortRange, Steer
 from mrouter.protocol.bindings import CacheEntry
+from mrouter.protocol.flow_bindings import FlowBinding
 
 #: No program listens in LFN and CN; their kernels shall not say so.
 SILENCE = """
@@ -255,7 +256,7 @@ def make_binding(link, **changes):
     return replace(binding, **changes)
 
 
-def make_home_agent(*, links=LINKS, bindings=None, served=None):
+def make_home_agent(*, links=LINKS, bindings=None, served=None, flows=()):
     return HomeAgentView(
         encapsulation=Encapsulation.SEG6,
         address=HA,
@@ -263,7 +264,14 @@ def make_home_agent(*, links=LINKS, bindings=None, served=None):
         device="wan0",
         served=served or (IPv6Network(plan.HOME_ADDRESS), plan.MOBILE_NETWORK_PREFIX),
         bindings=tuple(map(make_binding, links)) if bindings is None else tuple(bindings),
+        flows=tuple(flows),
     )
+
+
+def make_flow(number, selector, *links):
+    """Return the flow binding with that FID and priority."""
+    ifids = tuple(10 + SLOTS[link] for link in links)
+    return FlowBinding(plan.HOME_ADDRESS, number, number, ifids, selector)
 
 
 def udp(source, destination, port=9, payload=b"", *, sport=40000, hop_limit=64):

@@ -342,6 +342,7 @@ def test_without_any_care_of_address_left_the_home_agent_is_the_way(lab):
 
 def test_a_correspondent_node_that_has_lost_its_bindings_says_so_and_gets_them_again(lab):
     lab.end(CORRESPONDENT_NODE, signal.SIGKILL)
+    (lab.directory / "cn.sock.state").unlink()
     lab.start(CORRESPONDENT_NODE)
     assert correspondent(lab)["bindings"] == []
     with Wire(lab) as wire:
@@ -357,6 +358,33 @@ def test_a_correspondent_node_that_has_lost_its_bindings_says_so_and_gets_them_a
         assert ping(lab, "mr", CN, "-I", str(HOME)) == 5
         assert ways(wire.read(), HOME, CN) == direct("lte")
     revive(lab)
+
+
+def test_a_correspondent_node_that_is_killed_goes_on_with_its_bindings(lab):
+    before = describe(lab)
+    assert before
+    lab.end(CORRESPONDENT_NODE, signal.SIGKILL)
+    with Wire(lab) as wire:
+        assert ping(lab, "mr", CN, "-I", str(HOME)) == 5  # the kernel goes on
+        assert ways(wire.read(), HOME, CN) == direct("lte")
+    lab.start(CORRESPONDENT_NODE)
+    assert describe(lab) == before
+    with Wire(lab) as wire:
+        assert ping(lab, "mr", CN, "-I", str(HOME)) == 5
+        assert ways(wire.read(), HOME, CN) == direct("lte")
+        assert messages(wire.read(), BindingError) == []
+
+
+def test_a_mobile_router_that_is_killed_goes_on_with_its_routes(lab):
+    before = describe(lab)
+    lab.end(MOBILE_ROUTER, signal.SIGKILL)
+    lab.start(MOBILE_ROUTER)
+    routes = lab.mobile_router()["routes"]
+    assert [route["usable"] for route in routes] == [True] * len(before)
+    with Wire(lab) as wire:
+        assert ping(lab, "mr", CN, "-I", str(HOME)) == 5
+        assert ways(wire.read(), HOME, CN) == direct("lte")
+    assert describe(lab) == before
 
 
 # --- what must change nothing -------------------------------------------------------------

@@ -10,13 +10,19 @@ import pytest
 
 from mrouter.agent.memory import (
     MemoryFile,
+    MobileRouterMemory,
+    decode_correspondent_memory,
     decode_home_memory,
-    decode_update_list,
+    decode_router_memory,
+    encode_correspondent_memory,
     encode_home_memory,
-    encode_update_list,
+    encode_router_memory,
 )
-from mrouter.protocol.bindings import BindingState, CacheEntry, UpdateListEntry
+from mrouter.protocol.bindings import BindingState, CacheEntry, RouteEntry, UpdateListEntry
+from mrouter.protocol.correspondent_memory import CorrespondentNodeMemory
+from mrouter.protocol.flow_bindings import FlowBinding
 from mrouter.protocol.home_memory import HomeAgentMemory, SavedBinding
+from mrouter.wire.traffic_selectors import TrafficSelector
 
 HOME, COA = IPv6Address("2001:db8:f1::100"), IPv6Address("2001:db8:1::2")
 CACHE_ENTRY = CacheEntry(
@@ -71,25 +77,67 @@ def test_a_home_agents_memory_comes_back_as_it_was():
             SavedBinding(replace(CACHE_ENTRY, ifid=None, prefixes=()), HOME, None, None),
         ),
         timestamps=((HOME, 7, 1.8e9 + 0.25), (HOME, None, 1.8e9)),
+        flows=(
+            FlowBinding(HOME, 1, 10, (7,), TrafficSelector()),
+            FlowBinding(
+                HOME,
+                2,
+                20,
+                (7, 65535),
+                TrafficSelector(
+                    source=(COA, IPv6Address("2001:db8:1::ffff")),
+                    destination=(HOME, HOME),
+                    spi=(1, 2),
+                    flow_label=(3, 4),
+                    source_ports=(5, 6),
+                    destination_ports=(7, 8),
+                    traffic_class=(9, 10),
+                    next_header=(17, 17),
+                ),
+            ),
+        ),
+        flows_taken_at=((HOME, 1.8e9 + 0.25),),
     )
     assert decode_home_memory(through_json(encode_home_memory(memory))) == memory
 
 
-def test_an_update_list_comes_back_as_it_was():
+def test_a_home_agents_memory_from_before_flow_bindings_is_understood():
+    memory = HomeAgentMemory(bindings=(SavedBinding(CACHE_ENTRY, COA, 256, 5),))
+    content = through_json(encode_home_memory(memory))
+    del content["flows"], content["flows_taken_at"]
+    assert decode_home_memory(content) == memory
+
+
+def test_a_mobile_routers_memory_comes_back_as_it_was():
     entries = (UPDATE_ENTRY, replace(UPDATE_ENTRY, slot=4, ifid=8, plain=True))
-    assert decode_update_list(through_json(encode_update_list(entries))) == entries
+    memory = MobileRouterMemory(HOME, entries, (RouteEntry(COA, UPDATE_ENTRY),))
+    assert decode_router_memory(through_json(encode_router_memory(memory))) == memory
 
 
 def test_a_binding_that_is_being_refreshed_comes_back_as_registered():
     refreshing = replace(UPDATE_ENTRY, state=BindingState.REFRESHING)
-    assert decode_update_list(encode_update_list([refreshing])) == (UPDATE_ENTRY,)
+    memory = MobileRouterMemory(HOME, (refreshing,), (RouteEntry(COA, refreshing),))
+    found = decode_router_memory(encode_router_memory(memory))
+    assert found.bindings == (UPDATE_ENTRY,)
+    assert found.routes == (RouteEntry(COA, UPDATE_ENTRY),)
+
+
+def test_a_correspondent_nodes_memory_comes_back_as_it_was():
+    plain = replace(CACHE_ENTRY, ifid=None, prefixes=(), mobile_router=False)
+    memory = CorrespondentNodeMemory(
+        (replace(CACHE_ENTRY, prefixes=()), plain), ((HOME, 7, 3, 99.5), (HOME, None, 4, 100.0))
+    )
+    assert decode_correspondent_memory(through_json(encode_correspondent_memory(memory))) == memory
 
 
 def test_what_carries_no_traffic_is_not_kept():
     waiting = replace(
         UPDATE_ENTRY, state=BindingState.REGISTERING, usable=False, expires_at=None, status=None
     )
-    assert encode_update_list([waiting]) == []
+    content = encode_router_memory(
+        MobileRouterMemory(HOME, (waiting,), (RouteEntry(COA, waiting),))
+    )
+    assert content["bindings"] == content["routes"] == []
 
 
 def test_what_was_saved_is_loaded(memory, tmp_path):
@@ -146,7 +194,9 @@ def test_rubbish_is_not_loaded(memory, path, content):
     assert memory.load(give) is None
 
 
-@pytest.mark.parametrize("decode", [decode_home_memory, decode_update_list])
+@pytest.mark.parametrize(
+    "decode", [decode_home_memory, decode_router_memory, decode_correspondent_memory]
+)
 @pytest.mark.parametrize("content", [[{}], [1], {"bindings": [{}]}, 5, None, {"bindings": 1}])
 def test_content_of_another_shape_is_not_loaded(memory, decode, content):
     memory.save(content)

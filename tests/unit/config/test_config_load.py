@@ -56,6 +56,7 @@ policy = "/etc/mrouter/vehicle.toml"
 lifetime = 60
 ifid-renewal = 3600
 deregister-on-stop = true
+push-policies = false
 correspondents = ["2001:db8:c::10", "2001:db8:d::10"]
 [[link]]
 name = "lte"
@@ -131,6 +132,7 @@ def test_a_short_file_of_a_mobile_router_gets_the_defaults(tmp_path):
         ingress=(),
         policy=tmp_path / "vehicle.toml",
         deregister_on_stop=False,
+        push_policies=True,
     )
 
 
@@ -156,6 +158,7 @@ def test_every_key_of_a_mobile_router_is_read(tmp_path):
         ingress=("lan0", "lan1"),
         policy=Path("/etc/mrouter/vehicle.toml"),
         deregister_on_stop=True,
+        push_policies=False,
     )
 
 
@@ -198,6 +201,13 @@ def test_every_key_of_a_home_agent_is_read(tmp_path):
 def test_ifid_renewal_of_0_means_never(tmp_path):
     text = LONG_MOBILE_ROUTER.replace("ifid-renewal = 3600", "ifid-renewal = 0")
     assert load(tmp_path, text).settings.ifid_renewal is None
+
+
+@pytest.mark.parametrize(("dialect", "ifpri"), [("draft-01", 255), ("rfc5648", 126)])
+def test_the_highest_ifpri_depends_on_the_dialect(tmp_path, dialect, ifpri):
+    text = LONG_MOBILE_ROUTER.replace('"rfc5648"', f'"{dialect}"')
+    links = load(tmp_path, text.replace("ifpri = 1\n", f"ifpri = {ifpri}\n")).links
+    assert links[0].ifpri == ifpri
 
 
 def test_names_are_relative_to_the_file_whatever_the_directory_of_the_process(

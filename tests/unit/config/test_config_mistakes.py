@@ -276,6 +276,22 @@ def test_a_mistake_of_a_home_agent_is_named_with_its_place(tmp_path, old, new, p
     assert any(line.startswith(problem) for line in refusals(tmp_path, text))
 
 
+@pytest.mark.parametrize("ifpri", [127, 255])
+def test_an_ifpri_without_a_binding_priority_is_refused_in_dialect_rfc5648(tmp_path, ifpri):
+    text = change(MOBILE_ROUTER, "ifpri = 1", f"ifpri = {ifpri}")
+    assert refusals(tmp_path, change(text, '"draft-01"', '"rfc5648"')) == [
+        f"c.toml:22: link[1].ifpri: must be from 0 to 126 in dialect rfc5648, it is {ifpri}"
+        " (only their order counts: write a lower number)"
+    ]
+
+
+def test_an_ifpri_that_fits_no_dialect_is_named_once(tmp_path):
+    text = change(MOBILE_ROUTER, "ifpri = 1", "ifpri = 256")
+    assert refusals(tmp_path, change(text, '"draft-01"', '"rfc5648"')) == [
+        "c.toml:22: link[1].ifpri: must be from 0 to 255, it is 256"
+    ]
+
+
 def test_a_single_bracket_where_two_belong_is_explained(tmp_path):
     text = HOME_AGENT.partition("[[mobile-router]]")[0] + '[mobile-router]\nname = "bus-7"\n'
     assert refusals(tmp_path, text) == [

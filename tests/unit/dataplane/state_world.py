@@ -15,7 +15,8 @@ from mrouter.dataplane.home_agent import HomeAgentView
 from mrouter.dataplane.mobile_router import MobileRouterView, TunnelPath
 from mrouter.dataplane.nft import render_table
 from mrouter.dataplane.optimized_routes import choose_optimized
-from mrouter.dataplane.state import Encapsulation
+from mrouter.dataplane.state import Encapsulation, RouteOptimization
+from mrouter.dataplane.transformations import Direction
 from mrouter.policy.model import Bicast, Drop, Match, Policy, PolicyTable, PortRange, Steer
 from mrouter.protocol.bindings import (
     MAX_SLOT,
@@ -107,6 +108,7 @@ def make_home_agent(bindings, served=SERVED, **changes):
 
 
 encapsulations = st.sampled_from(Encapsulation)
+optimizations = st.sampled_from(RouteOptimization)
 either = st.booleans()
 slots = st.integers(1, MAX_SLOT)
 
@@ -165,6 +167,7 @@ def mobile_routers(draw, usable=either):
         paths,
         correspondents=known,
         optimized=choose_optimized(routes, paths),
+        optimization=draw(optimizations),
         encapsulation=draw(encapsulations),
         policies=policies,
         numbers=number_policies(policies),
@@ -201,6 +204,7 @@ def check_state(state):
     for rule in state.rules:
         assert rule.mask & ~marks.FIREWALL_MASK == 0
         assert rule.mark & ~rule.mask == 0
+    check_transformations(state.transformations)
     text = render_table(state.table)
     for pattern, mask in ((_MARK, marks.FIREWALL_MASK), (_CONNECTION_MARK, marks.CONNECTION_MASK)):
         for kept, value in pattern.findall(text):
@@ -208,6 +212,20 @@ def check_state(state):
             assert int(value, 16) & ~mask == 0
     assert text.count("meta mark set") == len(_MARK.findall(text))
     assert text.count("ct mark set") == len(_CONNECTION_MARK.findall(text))
+
+
+def check_transformations(wanted):
+    """Check that each place in the kernel is taken once, by our mark bits alone."""
+    for items in (wanted.states, wanted.policies):
+        assert len({item.key for item in items}) == len(items)
+        for item in items:
+            assert item.mask & ~marks.FIREWALL_MASK == 0
+            assert item.mark & ~item.mask == 0
+    assert {state.output_mark & ~marks.FIREWALL_MASK for state in wanted.states} <= {0}
+    ends = {(state.header, state.source, state.destination) for state in wanted.states}
+    for policy in wanted.policies:
+        if policy.direction is Direction.OUT:
+            assert (policy.header, policy.source, policy.destination) in ends
 
 
 def find_chain(state, name):

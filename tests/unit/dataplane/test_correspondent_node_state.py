@@ -13,6 +13,7 @@ from state_world import (
     find_chain,
     find_set,
     make_binding,
+    optimizations,
 )
 
 from mrouter.dataplane import marks
@@ -25,8 +26,10 @@ ADDRESS = IPv6Address("2001:db8:c::10")
 OTHER_HOME = IPv6Address("2001:db8:f1::101")
 
 
-def make_view(bindings, routes, encapsulation=Encapsulation.SEG6):
-    return CorrespondentNodeView(encapsulation, ADDRESS, "eth0", tuple(bindings), tuple(routes))
+def make_view(bindings, routes, encapsulation=Encapsulation.SEG6, *optimization):
+    return CorrespondentNodeView(
+        encapsulation, ADDRESS, "eth0", tuple(bindings), tuple(routes), *optimization
+    )
 
 
 def bind(link="lte", **changes):
@@ -41,7 +44,7 @@ def views(draw):
         for link in draw(st.sets(st.sampled_from(LINKS)))
     ]
     homes = {binding.home_address: binding for binding in bindings if draw(st.booleans())}
-    return make_view(bindings, homes.values(), draw(encapsulations))
+    return make_view(bindings, homes.values(), draw(encapsulations), draw(optimizations))
 
 
 @settings(max_examples=40)

@@ -17,7 +17,9 @@ def guard():
 
 def admit(guard, ifid, stamp, now=None, home=HOME):
     moment = START + stamp
-    return guard.admit(home, ifid, to_ntp_timestamp(moment), moment if now is None else START + now)
+    ifids = ifid if isinstance(ifid, tuple) else (ifid,)
+    at = moment if now is None else START + now
+    return guard.admit(home, ifids, to_ntp_timestamp(moment), at)
 
 
 def test_same_timestamp_is_admitted_once(guard):
@@ -61,3 +63,18 @@ def test_refused_timestamp_is_not_remembered(guard):
 def test_what_was_sent_before_the_start_is_refused(guard):
     assert not admit(guard, 5, -1, now=1)
     assert not admit(guard, 5, 0, now=1)
+
+
+def test_bulk_update_must_be_newer_than_the_last_of_each_ifid(guard):
+    assert admit(guard, 5, 10)
+    assert not admit(guard, (6, 5), 10)
+    assert admit(guard, 6, 9, now=10)
+    assert admit(guard, (6, 5), 11)
+    assert not admit(guard, 6, 11)
+
+
+def test_timestamps_that_the_window_refuses_anyway_are_forgotten_when_there_are_many(guard):
+    for ifid in range(1, 1001):
+        assert admit(guard, ifid, ifid)
+    assert len(list(guard.list_latest())) <= 257
+    assert not admit(guard, 1, 1, now=1000)

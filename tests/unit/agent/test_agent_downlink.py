@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from ipaddress import IPv6Address, IPv6Network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mrouter.agent.downlink import compile_downlink, describe_downlink
+from mrouter.policy.find import Flow, find_policy
+from mrouter.policy.model import Bicast, Drop, Match, Policy, PolicyTable, PortRange, Steer
+from mrouter.protocol.flow_bindings import MAX_FLOW_BINDINGS, FlowState, WantedFlow
+from mrouter.wire.traffic_selectors import TrafficSelector
+
+ON_BOARD = [IPv6Address("2001:db8:a1::1") + step for step in range(4)]
+FAR = [IPv6Address("2001:db8:c::1") + step for step in range(4)]
+UDP = 17
+CALL = Policy("call", Match((UDP,), (), (PortRange(5004, 5007),)), Bicast(("lte", "wifi"), 2))
+DEFAULT = Policy("default", Match(), Steer(("lte", "wifi", "sat")))
+
+
+def compile_one(match, action=DEFAULT.action):
+    return [each.wanted for each in compile_downlink(PolicyTable((Policy("one", match, action),)))]
+
+
+def test_destination_ports_become_source_ports():
+    (flow,) = compile_one(CALL.match, CALL.action)
+    selector = TrafficSelector(source_ports=(5004, 5007), next_header=(UDP, UDP))
+    assert flow == WantedFlow(selector, ("lte", "wifi"), copies=2)
+
+
+def test_addresses_change_places_too():
+    (flow,) = compile_one(
+        Match(
+            source_prefixes=(IPv6Network("2001:db8:a1::/64"),),
+            destination_prefixes=(IPv6Network("2001:db8:c::10/128"),),
+        )
+    )
+    far = IPv6Address("2001:db8:c::10")
+    last = IPv6Address("2001:db8:a1::ffff:ffff:ffff:ffff")
+    assert flow.selector.source == (far, far)
+    assert flow.selector.destination == (IPv6Address("2001:db8:a1::"), last)
+
+
+def test_lists_become_a_flow_for_each_combination():
+    ports = (PortRange(1, 1), PortRange(9, 9), PortRange(2, 3))
+    flows = compile_one(Match((6, UDP), (), ports))
+    assert {(flow.selector.next_header, flow.selector.source_ports) for flow in flows} == {
+        (protocol, both_ends) for protocol in ((6, 6), (UDP, UDP)) for both_ends in ((1, 3), (9, 9))
+    }
+
+
+def test_what_matches_everything_asks_for_nothing():
+    assert compile_one(Match()) == [WantedFlow(TrafficSelector(), DEFAULT.action.links)]
+
+
+def test_policies_by_interface_and_those_that_drop_have_no_flow():
+    assert compile_one(Match(ingress=("lan0",))) == []
+    assert compile_one(Match(), Drop()) == []
+
+
+def test_there_are_never_more_flows_than_a_home_agent_takes():
+    ports = tuple(PortRange(port, port) for port in range(1, 60000, 2))
+    table = PolicyTable((Policy("many", Match((6,), (), ports), DEFAULT.action), DEFAULT))
+    assert len(compile_downlink(table)) == MAX_FLOW_BINDINGS
+    assert describe_downlink(table, compile_downlink(table), ())["default"] == "too-many"
+
+
+def test_a_policy_stands_as_its_worst_flow_does():
+    table = PolicyTable(
+        (
+            Policy("two", Match((6, UDP), (), (PortRange(1, 1),)), DEFAULT.action),
+            Policy("drop", Match((58,)), Drop()),
+            DEFAULT,
+        )
+    )
+    states = (FlowState("accepted", (1,)), FlowState("pending"), FlowState("accepted", (1,)))
+    assert describe_downlink(table, compile_downlink(table), states) == {
+        "two": "pending",
+        "drop": "not-expressible",
+        "default": "accepted",
+    }
+
+
+prefixes = st.lists(
+    st.builds(
+        lambda address, length: IPv6Network((address, length), strict=False),
+        st.sampled_from(FAR),
+        st.integers(124, 128),
+    ),
+    max_size=2,
+).map(tuple)
+own_prefixes = st.lists(
+    st.builds(
+        lambda address, length: IPv6Network((address, length), strict=False),
+        st.sampled_from(ON_BOARD),
+        st.integers(124, 128),
+    ),
+    max_size=2,
+).map(tuple)
+port_ranges = st.lists(
+    st.tuples(st.integers(1, 9), st.integers(0, 3)).map(lambda p: PortRange(p[0], p[0] + p[1])),
+    max_size=3,
+).map(tuple)
+
+
+@st.composite
+def policy_tables(draw):
+    policies = [
+        Policy(
+            f"policy-{index}",
+            Match(
+                protocols=tuple(draw(st.sets(st.sampled_from([6, UDP]), min_size=1))),
+                source_ports=draw(port_ranges),
+                destination_ports=draw(port_ranges),
+                source_prefixes=draw(own_prefixes),
+                destination_prefixes=draw(prefixes),
+                dscp=tuple(draw(st.sets(st.integers(0, 3), max_size=2))),
+            ),
+            DEFAULT.action,
+        )
+        for index in range(draw(st.integers(0, 5)))
+    ]
+    return PolicyTable((*policies, DEFAULT))
+
+
+def is_matched(selector, flow):
+    """Read ``selector`` for a packet of ``flow``'s other direction."""
+
+    def within(both_ends, value):
+        return both_ends is None or both_ends[0] <= value <= both_ends[1]
+
+    return (
+        within(selector.source, flow.destination)
+        and within(selector.destination, flow.source)
+        and within(selector.source_ports, flow.destination_port)
+        and within(selector.destination_ports, flow.source_port)
+        and within(selector.next_header, flow.protocol)
+        and within(selector.traffic_class, 4 * flow.dscp + 2)
+    )
+
+
+@given(
+    policy_tables(),
+    st.builds(
+        Flow,
+        protocol=st.sampled_from([6, UDP]),
+        source=st.sampled_from(ON_BOARD),
+        destination=st.sampled_from(FAR),
+        source_port=st.integers(1, 12),
+        destination_port=st.integers(1, 12),
+        dscp=st.integers(0, 3),
+    ),
+)
+def test_the_other_direction_of_a_flow_meets_the_same_policy(table, flow):
+    first = next(
+        each.policy for each in compile_downlink(table) if is_matched(each.wanted.selector, flow)
+    )
+    assert first == find_policy(table, flow).name
