@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from mrouter import __version__
-from mrouter.agent.journal import note
+from mrouter.agent.journal import note, note_exception
 from mrouter.agent.memory import MemoryFile
 from mrouter.agent.parse_answers import ParseAnswerer
 from mrouter.agent.privileges import require_capabilities
@@ -64,8 +64,8 @@ if TYPE_CHECKING:
 _RECEIVE_BATCH = 256
 #: Changes of links come in swarms (an address, then its routes): wait this long, in seconds.
 _LINK_SETTLE = 0.003
-#: How long after a failed kernel update to try again, in seconds.
-_APPLY_RETRY = 1.0
+#: How long after a failed kernel update, or a mistake of ours, to try again, in seconds.
+_RETRY = 1.0
 #: How long what changes with every refresh may stay unsaved, in seconds.
 _SAVE_DELAY = 0.5
 
@@ -193,6 +193,7 @@ class Agent(ABC):
         loop = asyncio.get_running_loop()
         control = ControlServer(self._config.control_socket, self._answer)
         await control.start()
+        loop.set_exception_handler(self._on_internal_error)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
@@ -310,6 +311,16 @@ class Agent(ABC):
         if answer is not None:
             self._transmit(answer, None)
 
+    def _on_internal_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Go on after a mistake of ours: what stands is refreshed, and ends in its time."""
+        self._note_mistake(context.get("exception") or RuntimeError(context["message"]))
+        if self._timer is None:
+            self._timer = loop.call_later(_RETRY, self._on_timer)
+
+    def _note_mistake(self, error: BaseException) -> None:
+        note_exception("internal-error", error)
+        self._events["internal-error", type(error).__name__] += 1
+
     def _on_timer(self) -> None:
         self._timer = None
         self._process([TimerFired()])
@@ -345,8 +356,13 @@ class Agent(ABC):
         sends: list[SendPacket] = []
         acts: list[Effect] = []
         changed = False
+        mistaken = False
         for event in events:
-            changed = self._perform(self._handle(event, self._now()), sends, acts) or changed
+            try:
+                changed = self._perform(self._handle(event, self._now()), sends, acts) or changed
+            except Exception as error:
+                self._note_mistake(error)
+                mistaken = True
         if (apply or changed) and not self._apply():
             sends = self._forwarding_failed(sends)
         if changed:
@@ -358,7 +374,7 @@ class Agent(ABC):
             self._send(effect)
         for act in acts:
             self._act(act)
-        self._set_timer()
+        self._set_timer(earliest=_RETRY if mistaken else 0.0)
 
     def _perform(
         self, effects: Iterable[Effect], sends: list[SendPacket], acts: list[Effect]
@@ -389,7 +405,7 @@ class Agent(ABC):
             note("dataplane-failed", logging.ERROR, error=str(error))
             if self._retry is None:
                 loop = asyncio.get_running_loop()
-                self._retry = loop.call_later(_APPLY_RETRY, self._on_retry)
+                self._retry = loop.call_later(_RETRY, self._on_retry)
             return False
         self._updates["ok"] += 1
         self._forwarding_succeeded()
@@ -407,13 +423,13 @@ class Agent(ABC):
         if content is not None:
             self._memory.save(content)
 
-    def _set_timer(self) -> None:
+    def _set_timer(self, *, earliest: float = 0.0) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         deadline = self._next_deadline()
         if deadline is not None:
-            delay = max(0.0, deadline - time.monotonic())
+            delay = max(earliest, deadline - time.monotonic())
             self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
 
     def _send(self, effect: SendPacket) -> None:

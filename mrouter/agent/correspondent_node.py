@@ -18,10 +18,16 @@ from mrouter.errors import DataplaneError
 from mrouter.links.egress import find_interface_of
 from mrouter.links.unreachable import UnreachableSocket
 from mrouter.protocol.correspondent_node import CorrespondentNode
-from mrouter.protocol.events import CareOfAddressFailed, HomeAddressOptionSeen
+from mrouter.protocol.events import (
+    BindingsUsed,
+    CareOfAddressFailed,
+    HomeAddressOptionSeen,
+    TimerFired,
+)
 
 if TYPE_CHECKING:
     import asyncio
+    from ipaddress import IPv6Address
 
     from mrouter.config.model import CorrespondentNodeConfig
     from mrouter.dataplane.state import DataplaneState
@@ -47,10 +53,29 @@ class CorrespondentNodeAgent(Agent):
         memory = self._memory.load(decode_correspondent_memory)
         if memory is not None:
             self._role.restore(memory)
+        self._sent: dict[IPv6Address, int] = {}
         self._unreachable = UnreachableSocket()
 
     def _handle(self, event: Event, now: Instant) -> list[Effect]:
+        if isinstance(event, TimerFired):
+            event = self._find_used()  # it may be time to ask for a binding's refresh
         return self._role.handle(event, now)
+
+    def _find_used(self) -> BindingsUsed:
+        """Return the bindings that packets have been sent by since it was asked last."""
+        try:
+            sent = self._dataplane.read_address_counters("mobile")
+        except DataplaneError:
+            sent = {}  # nothing of ours stands in the kernel
+        before, self._sent = self._sent, {home: packets for home, (packets, _) in sent.items()}
+        return BindingsUsed(
+            frozenset(
+                (entry.home_address, entry.ifid)
+                for entry in self._role.routes
+                # another number is more, or begun anew
+                if self._sent.get(entry.home_address, 0) != before.get(entry.home_address, 0)
+            )
+        )
 
     def _next_deadline(self) -> float | None:
         return self._role.next_deadline()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 
 _LOG = logging.getLogger("mrouter")
 
@@ -21,6 +22,14 @@ def note(name: str, level: int = logging.INFO, /, **fields: object) -> None:
     if _LOG.isEnabledFor(level):
         text = " ".join(f"{key.replace('_', '-')}={_quote(value)}" for key, value in fields.items())
         _LOG.log(level, "%s", f"{name} {text}".rstrip())
+
+
+def note_exception(name: str, error: BaseException, **fields: object) -> None:
+    """Log event ``name`` with ``fields`` and where ``error`` came from: nobody expected it."""
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f"{frame.filename}:{frame.lineno}" for frame in place)
+    note(name, logging.ERROR, error=repr(error), where=where, **fields)
+    _LOG.debug("%s", name, exc_info=error)
 
 
 def _quote(value: object) -> str:

@@ -102,7 +102,11 @@ def _make_route(view: CorrespondentNodeView, route: CacheEntry) -> Route:
 def _build_table(view: CorrespondentNodeView, routes: tuple[CacheEntry, ...]) -> NftTable:
     sets = (
         NftSet(
-            "mobile", "type ipv6_addr;", "set", {str(route.home_address): "" for route in routes}
+            "mobile",
+            # an element's counter says that the binding is in use
+            "type ipv6_addr; counter;",
+            "set",
+            {str(route.home_address): "" for route in routes},
         ),
         NftSet(
             "care_of",

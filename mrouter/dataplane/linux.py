@@ -6,6 +6,7 @@ import contextlib
 import errno
 import socket
 from functools import cache
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,6 @@ from mrouter.errors import DataplaneError
 from mrouter.netlink import RouteSocket
 
 if TYPE_CHECKING:
-    from ipaddress import IPv6Address
-
     from mrouter.dataplane.state import ProxyNeighbour, Route, Rule
     from mrouter.netlink import NetlinkFailure
 
@@ -102,6 +101,14 @@ class LinuxDataplane:
         """Return the (packets, bytes) of each element of a set that counts; keys are numbers."""
         return {
             tuple(int(part) for part in element["val"]["concat"]): _read_counter(element)
+            for item in self._list(f"list set {nft.TABLE} {name}")
+            for element in (entry["elem"] for entry in item.get("set", {}).get("elem", ()))
+        }
+
+    def read_address_counters(self, name: str) -> dict[IPv6Address, tuple[int, int]]:
+        """Return the (packets, bytes) of each element of a set of addresses that counts."""
+        return {
+            IPv6Address(element["val"]): _read_counter(element)
             for item in self._list(f"list set {nft.TABLE} {name}")
             for element in (entry["elem"] for entry in item.get("set", {}).get("elem", ()))
         }

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.events import Counted
+from mrouter.protocol.home_registration import is_later
 from mrouter.protocol.keys import verify_authenticator
 from mrouter.wire.constants import BindingStatus
 from mrouter.wire.messages import find_option
@@ -91,23 +92,30 @@ def _find_by_address(
 def _answers_last_update(acknowledgement: BindingAcknowledgement, binding: Binding) -> bool:
     """Say whether the answer belongs to the last Binding Update (RFC 6275 §11.7.3).
 
-    The sequence number must be the last one sent, but in an answer of status 135, which tells the
-    home agent's. Where timestamps are used the answer echoes
-    ours, but in one of status 144, which tells the home agent's clock (RFC 4285 §6): so a replayed
-    answer never counts. Status 143 may follow an acceptance (RFC 3963 §6.6).
+    Where timestamps are used the answer echoes ours, but in one of status 144, which tells the
+    home agent's clock (RFC 4285 §6): so a replayed answer never counts. Status 143 may follow an
+    acceptance (RFC 3963 §6.6).
     """
     status = acknowledgement.status
     if not binding.awaiting and status != BindingStatus.FORWARDING_SETUP_FAILED:
         return False
-    if (
-        status != BindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW
-        and acknowledgement.sequence != binding.sequence
-    ):
+    if not answers_sequence(acknowledgement, binding.sequence):
         return False
     if binding.timestamp is None or status == BindingStatus.ID_MISMATCH:
         return True
     replay = find_option(acknowledgement, ReplayProtection)
     return replay is not None and replay.timestamp == binding.timestamp
+
+
+def answers_sequence(acknowledgement: BindingAcknowledgement, sequence: int) -> bool:
+    """Say whether the answer may be one to a Binding Update of number ``sequence``.
+
+    It is the same number, but in an answer of status 135, which tells the last one accepted: that
+    refuses none which follows it, so it is about an earlier one (RFC 6275 §11.7.3).
+    """
+    if acknowledgement.status == BindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW:
+        return not is_later(sequence, than=acknowledgement.sequence)
+    return acknowledgement.sequence == sequence
 
 
 def _read(

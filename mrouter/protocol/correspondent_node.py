@@ -133,13 +133,13 @@ class CorrespondentNode:
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
         """Take one event in at ``now`` and return what to do about it, in this order."""
+        if isinstance(event, BindingsUsed):
+            self._used = event.keys
         effects = self._run_deadlines(now.monotonic)
         if isinstance(event, PacketReceived):
             effects += self._receive(event.packet, now.monotonic)
         elif isinstance(event, CareOfAddressFailed):
             effects += self._give_up(event.care_of_address)
-        elif isinstance(event, BindingsUsed):
-            self._used = event.keys
         elif isinstance(event, HomeAddressOptionSeen):
             effects += self._check_home_address(event, now.monotonic)
         return effects

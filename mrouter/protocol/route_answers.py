@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mrouter.protocol.acknowledgements import Verdict
+from mrouter.protocol.acknowledgements import Verdict, answers_sequence
 from mrouter.protocol.events import Counted
 from mrouter.protocol.keygen_tokens import verify_authorization
 from mrouter.wire.constants import BindingStatus
@@ -38,8 +38,7 @@ def judge_route_answer(
     information = find_option(answer, CareOfAddressInformation)
     status = answer.status
     awaiting = [binding for binding in bindings if binding.awaiting]
-    if status != BindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW:  # which tells another number
-        awaiting = [binding for binding in awaiting if binding.sequence == answer.sequence]
+    awaiting = [b for b in awaiting if answers_sequence(answer, b.sequence)]
     if information is None:
         awaiting = [binding for binding in awaiting if binding.sent_from == packet.destination]
     else:

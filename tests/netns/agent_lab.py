@@ -102,6 +102,10 @@ class AgentLab:
         self._starts += 1
         label = f"{role}-{self._starts}"
         process = self.topology.run_in(NODES[role], build_command(self.config[role]), label=label)
+        self.adopt(role, process, label)
+
+    def adopt(self, role, process, label):
+        """Take a process, begun by another command, for the agent of ``role``."""
         self._agents[role] = process, label
 
     def answers(self, role):

@@ -1,0 +1,63 @@
+"""A mistake of ours in the middle of the work: it is told, and the agent goes on."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+from agent_lab import HOME_AGENT, MOBILE_ROUTER, NODES, AgentLab, count_event, wait_until
+
+pytestmark = [
+    pytest.mark.netns,
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
+]
+#: An agent whose machine fails at the events of one kind, as often as it is told.
+FAILING = """
+import sys
+from pathlib import Path
+from mrouter.agent.run import run_agent
+from mrouter.protocol.{module} import {machine}
+
+left = {times}
+sound = {machine}.handle
+
+def handle(self, event, now):
+    global left
+    if type(event).__name__ == {event!r} and left:
+        left -= 1
+        raise LookupError("a mistake")
+    return sound(self, event, now)
+
+{machine}.handle = handle
+run_agent(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("role", "module", "machine", "event"),
+    [
+        (HOME_AGENT, "home_agent", "HomeAgent", "PacketReceived"),
+        (MOBILE_ROUTER, "mobile_router", "MobileRouter", "PacketReceived"),
+        (MOBILE_ROUTER, "mobile_router", "MobileRouter", "TimerFired"),
+    ],
+)
+def test_an_agent_goes_on_after_a_mistake_of_its_own(role, module, machine, event):
+    with AgentLab() as lab:
+        script = FAILING.format(module=module, machine=machine, event=event, times=3)
+        for each in (HOME_AGENT, MOBILE_ROUTER):
+            if each != role:
+                lab.launch(each)
+                continue
+            command = [sys.executable, "-c", script, str(lab.config[role])]
+            lab.adopt(role, lab.topology.run_in(NODES[role], command, label="failing"), "failing")
+        for each in (HOME_AGENT, MOBILE_ROUTER):
+            wait_until(lambda each=each: lab.answers(each), what=f"the {each}'s first answer")
+
+        lab.await_bindings(3)
+        # each of three registrations is refreshed by a timer of its own
+        if event == "TimerFired":
+            wait_until(lambda: count_event(lab.ask(role), "internal-error", "LookupError") == 3, 60)
+            lab.await_bindings(3)
+        assert count_event(lab.ask(role), "internal-error", "LookupError") == 3
+        assert "internal-error error=\"LookupError('a mistake')\"" in lab.log(role)
