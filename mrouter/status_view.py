@@ -39,12 +39,18 @@ def _render_links(status: dict[str, Any]) -> Table:
         table.add_row(
             link["name"],
             link["interface"],
-            "up" if link["up"] else f"down: {link['reason']}",
+            _describe_state(link),
             link["gateway"] or "-",
             _format_bytes(link["uplink"]["bytes"]),
             _format_bytes(link["downlink"]["bytes"]),
         )
     return table
+
+
+def _describe_state(link: dict[str, Any]) -> str:
+    if not link["up"]:
+        return f"down: {link['reason']}"
+    return "at home" if link["at_home"] else "up"
 
 
 def _render_policies(status: dict[str, Any]) -> Table:

@@ -71,6 +71,12 @@ class HomeAgentAgent(Agent):
             for router in config.settings.served
             for network in (IPv6Network(router.home_address), *router.prefixes)
         )
+        self._at_home = {
+            prefix: router.home_address
+            for router in config.settings.served
+            for prefix in router.prefixes
+            if config.settings.home_link is not None
+        }
         self._anycast = tuple(map(find_anycast_address, config.settings.home_prefixes))
         self._membership = AnycastMembership()
         self._joined = False
@@ -145,6 +151,7 @@ class HomeAgentAgent(Agent):
                 home_link=self._settings.home_link,
                 defended=self._list_defended(),
                 flows=self._role.flows,
+                at_home=self._at_home,
             )
         )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
+from contextlib import closing
 from dataclasses import replace
 from ipaddress import IPv6Network
 from pathlib import Path
@@ -17,6 +19,7 @@ from mrouter.agent.downlink import (
     describe_downlink,
 )
 from mrouter.agent.flows import list_flows
+from mrouter.agent.journal import note
 from mrouter.agent.memory import (
     MobileRouterMemory,
     decode_router_memory,
@@ -26,6 +29,7 @@ from mrouter.agent.usage import UsageLedger
 from mrouter.control import ControlError
 from mrouter.dataplane.classify import number_policies
 from mrouter.dataplane.mobile_router import (
+    HomePath,
     MobileRouterView,
     TunnelPath,
     build_mobile_router,
@@ -41,10 +45,12 @@ from mrouter.links.egress import (
     find_local_addresses,
     find_up_interface,
 )
+from mrouter.links.home_link import HomeLink
 from mrouter.loader import ConfigLoading
 from mrouter.policy.resolve import resolve
 from mrouter.protocol.discovering_router import DiscoveringMobileRouter
 from mrouter.protocol.events import (
+    AdvertiseNeighbour,
     CorrespondentsChanged,
     DiscoveryReceived,
     EgressAddress,
@@ -145,7 +151,8 @@ class MobileRouterAgent(Agent):
             [(link.name, link.interface) for link in self._mobile.links],
             self._snapshot,
             self._links_towards,
-            self._home_networks(),
+            self._settings.home_address,
+            self._settings.prefixes,
         )
 
     def _links_changed(self) -> list[Event]:
@@ -181,6 +188,25 @@ class MobileRouterAgent(Agent):
     def _compile_downlink(self, policies: PolicyTable) -> tuple[DownlinkFlow, ...]:
         return compile_downlink(policies) if self._mobile.push_policies else ()
 
+    def _act(self, effect: Effect) -> None:
+        home = self._find_home_path()
+        if isinstance(effect, AdvertiseNeighbour) and home is not None:
+            try:
+                with closing(HomeLink(home.interface)) as home_link:
+                    for address in effect.addresses:
+                        home_link.advertise(address)
+            except OSError as error:
+                note("home-link-unavailable", logging.ERROR, error=str(error))
+
+    def _find_home_path(self) -> HomePath | None:
+        """Return the way from here while the primary interface is at home (the draft §7.8)."""
+        priority = {link.name: link.ifpri for link in self._mobile.links}
+        up = [link for link in self._links if link.up]
+        primary = min(up, key=lambda link: priority[link.name], default=None)
+        if primary is None or not primary.at_home:
+            return None
+        return HomePath(primary.name, primary.interface, primary.gateway)
+
     def _remember(self) -> Any:
         return encode_router_memory(
             MobileRouterMemory(self._role.home_agent, self._role.entries, self._role.routes)
@@ -212,6 +238,7 @@ class MobileRouterAgent(Agent):
                 correspondents=self._list_correspondents(),
                 optimized=choose_optimized(self._role.routes, paths),
                 optimization=self._optimization,
+                home_path=self._find_home_path(),
             )
         )
 
@@ -307,6 +334,7 @@ class MobileRouterAgent(Agent):
                     "name": link.name,
                     "interface": link.interface,
                     "up": link.up,
+                    "at_home": link.at_home,
                     "reason": link.reason,
                     "addresses": [str(address) for address in link.addresses],
                     "gateway": None if link.gateway is None else str(link.gateway),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from mrouter.dataplane.state import (
 from mrouter.dataplane.way_back import make_downlink_chains, make_uplink_chains, map_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mrouter.protocol.bindings import CacheEntry
     from mrouter.protocol.flow_bindings import FlowBinding
@@ -42,7 +42,8 @@ class HomeAgentView:
     encapsulating route must name a device; the outer packet is routed again). ``home_link`` is the
     interface of a real home link: there the kernel answers for the ``defended`` addresses, and a
     home address that is not bound belongs to a mobile router that is at home. ``flows`` are the
-    mobile routers' flow bindings, each router's by priority.
+    mobile routers' flow bindings, each router's by priority. ``at_home`` tells the home address
+    by which a prefix is reached when its mobile router is at home, where there is a home link.
     """
 
     encapsulation: Encapsulation
@@ -54,6 +55,7 @@ class HomeAgentView:
     home_link: str | None = None
     defended: frozenset[IPv6Address] = frozenset()
     flows: tuple[FlowBinding, ...] = ()
+    at_home: Mapping[IPv6Network, IPv6Address] = field(default_factory=dict)
 
 
 def build_home_agent(view: HomeAgentView) -> DataplaneState:
@@ -184,11 +186,14 @@ def _build_routing(
         routes.update(pieces.routes)
     # never leak: what is for a mobile router that is away and unreachable goes nowhere
     unreachable, strict = _find_refusing_routes(view.served)
-    routes.update(
-        route
-        for network, route in unreachable.items()
-        if network not in primary and not _may_be_at_home(view, network)
-    )
+    for network, route in unreachable.items():
+        if network in primary or _may_be_at_home(view, network):
+            continue
+        router = view.at_home.get(network)
+        if router is not None and view.home_link is not None:
+            routes.add(Route(marks.PRIMARY_TABLE, network, view.home_link, router))
+        else:
+            routes.add(route)
     routes.update(strict)
     rules = {
         *fragments.decapsulation_rule_set(view.encapsulation),
@@ -200,7 +205,42 @@ def _build_routing(
     for slot in bindings.slots:
         bits = marks.ENCAP | marks.mark_slot(slot)
         rules.add(Rule(marks.slot_table(slot), bits, marks.ENCAP | marks.SLOT_MASK))
-    return frozenset(routes), frozenset(rules)
+    nested_routes, nested_rules = _build_nested_routing(view)
+    return frozenset(routes | nested_routes), frozenset(rules | nested_rules)
+
+
+def _build_nested_routing(view: HomeAgentView) -> tuple[set[Route], set[Rule]]:
+    """Return the way by which ip6tnl finds a care-of address that lies behind a mobile router.
+
+    The device refuses to send to itself ("Local routing loop"). It looks for its way without a
+    mark, so it is shown another interface; the output hook then marks the outer packet, which is
+    routed again, by the primary care-of address of the mobile router in front.
+    """
+    if view.encapsulation is not Encapsulation.IP6TNL:
+        return set(), set()
+    by_length = _group_by_length(view.served)
+    nested = {
+        binding.care_of_address
+        for binding in view.bindings
+        if any(
+            int(binding.care_of_address) >> (128 - length) in prefixes
+            for length, prefixes in by_length.items()
+        )
+    }
+    return (
+        {Route(marks.NESTED_TABLE, IPv6Network(address), view.device) for address in nested},
+        {Rule(marks.NESTED_TABLE, 0, marks.ENCAP, input_interface="lo")} if nested else set(),
+    )
+
+
+@lru_cache(maxsize=4)
+def _group_by_length(served: tuple[IPv6Network, ...]) -> dict[int, frozenset[int]]:
+    """Return the prefixes of ``served`` as numbers, by their length."""
+    grouped: dict[int, set[int]] = {}
+    for network in served:
+        length = network.prefixlen
+        grouped.setdefault(length, set()).add(int(network.network_address) >> (128 - length))
+    return {length: frozenset(prefixes) for length, prefixes in grouped.items()}
 
 
 def _may_be_at_home(view: HomeAgentView, network: IPv6Network) -> bool:
@@ -330,8 +370,7 @@ def _entry_chains(
         Chain(
             "out",
             (
-                f"{has_mark(marks.OUTER)} "
-                f"{set_mark(marks.OUTER | marks.BICAST, marks.ENCAP)} accept",
+                *_outer_rules(view.encapsulation),
                 "goto downlink",
             ),
         ),
@@ -343,4 +382,18 @@ def _entry_chains(
             ),
             "type filter hook postrouting priority mangle;",
         ),
+    )
+
+
+def _outer_rules(encapsulation: Encapsulation) -> tuple[str, ...]:
+    """Send an outer packet by the primary care-of address of the mobile router in front."""
+    is_outer, kept = has_mark(marks.OUTER), marks.OUTER | marks.BICAST
+    if encapsulation is Encapsulation.SEG6:
+        return (f"{is_outer} {set_mark(kept, marks.ENCAP)} accept",)
+    # ip6tnl has found the outer packet's route already: a changed mark has it routed again. No
+    # binding has the slot of all ones
+    no_slot = f"meta mark & {marks.SLOT_MASK:#010x} == {marks.SLOT_MASK:#010x}"
+    return (
+        f"{is_outer} {no_slot} {set_mark(kept, marks.ENCAP)} accept",
+        f"{is_outer} {set_mark(kept, marks.ENCAP | marks.SLOT_MASK)} accept",
     )

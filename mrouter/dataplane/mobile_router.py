@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from mrouter.policy.model import Action, PolicyTable
 
 _DEFAULT = IPv6Network("::/0")
+#: No binding's.
+_HOME_SLOT = 0
 #: The outer and the inner IPv6 header, and TCP's own without options.
 _MSS_OVERHEAD = 40 + 40 + 20
 
@@ -53,6 +55,15 @@ class TunnelPath:
 
 
 @dataclass(frozen=True, slots=True)
+class HomePath:
+    """The home link: from here packets go as they are (RFC 6275 §11.5.5)."""
+
+    link: str
+    interface: str
+    gateway: IPv6Address | None
+
+
+@dataclass(frozen=True, slots=True)
 class MobileRouterView:
     """All that the mobile router's kernel state is made from.
 
@@ -60,7 +71,8 @@ class MobileRouterView:
     ``local_addresses`` are the router's own that a tunnelled packet may be for. ``device`` is any
     interface that is up, for routes that must name one.
     ``numbers`` from ``number_policies``. ``correspondents`` may tunnel to us by themselves,
-    ``optimized`` are the routes to those of them that have accepted a binding.
+    ``optimized`` are the routes to those of them that have accepted a binding. ``home_path`` is
+    there while the primary interface is at home: then every flow that is not dropped takes it.
     """
 
     encapsulation: Encapsulation
@@ -78,6 +90,13 @@ class MobileRouterView:
     correspondents: tuple[IPv6Address, ...] = ()
     optimized: tuple[OptimizedRoute, ...] = ()
     optimization: RouteOptimization = RouteOptimization.TUNNEL
+    home_path: HomePath | None = None
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """The egress interfaces that nothing of the mobile network's passes without a tunnel."""
+        home = None if self.home_path is None else self.home_path.interface
+        return tuple(interface for interface in self.egress if interface != home)
 
     @property
     def by_headers(self) -> bool:
@@ -140,6 +159,12 @@ def _build_routing(view: MobileRouterView) -> tuple[frozenset[Route], frozenset[
     ways = view.encapsulation, view.optimization
     routes.update(optimized_routes.make_optimized_routes(*ways, view.optimized))
     rules.update(optimized_routes.make_optimized_rules(*ways, direct))
+    if view.home_path is not None:
+        home = view.home_path
+        table = marks.slot_table(_HOME_SLOT)
+        mask = marks.ENCAP | marks.SLOT_MASK | marks.OUTER
+        rules.add(Rule(table, marks.ENCAP | marks.mark_slot(_HOME_SLOT), mask))
+        routes.add(Route(table, _DEFAULT, home.interface, home.gateway))
     # never leak: what was to be encapsulated and has no tunnel goes nowhere
     rules.add(Rule(marks.STRICT_TABLE, marks.ENCAP, marks.ENCAP, unreachable=True))
     return frozenset(routes), frozenset(rules)
@@ -154,7 +179,7 @@ def _build_table(view: MobileRouterView) -> NftTable:
     sets = (
         fragments.network_set("home", (IPv6Network(view.home_address), *view.prefixes)),
         NftSet("ingress", "type ifname;", "set", {f'"{name}"': "" for name in view.ingress}),
-        NftSet("egress", "type ifname;", "set", {f'"{name}"': "" for name in view.egress}),
+        NftSet("egress", "type ifname;", "set", {f'"{name}"': "" for name in view.outside}),
         NftSet(
             "decap",
             "type ipv6_addr : verdict;",
@@ -203,7 +228,11 @@ def _build_table(view: MobileRouterView) -> NftTable:
         *_path_chains(view),
         *fragments.duplicate_chains(slots),
         *classification.chains,
-        *(Chain(name, _action_rules(action, chosen)) for action, name in actions.items()),
+        *_home_chains(view.home_path),
+        *(
+            Chain(name, _action_rules(action, chosen, view.home_path))
+            for action, name in actions.items()
+        ),
     )
     counters = (
         *fragments.BASE_COUNTERS,
@@ -383,9 +412,21 @@ def _match_interfaces(key: str, set_name: str, names: tuple[str, ...]) -> str:
     return f'{key} "{names[0]}"' if len(names) == 1 else f"{key} @{set_name}"
 
 
-def _action_rules(action: Action, chosen: Mapping[str, TunnelPath]) -> tuple[str, ...]:
+def _home_chains(home: HomePath | None) -> tuple[Chain, ...]:
+    if home is None:
+        return ()
+    bits = marks.ENCAP | marks.mark_slot(_HOME_SLOT)
+    rules = (set_mark(0, bits), f"counter name uplink-{home.link}", "accept")
+    return (Chain("link_home", rules),)
+
+
+def _action_rules(
+    action: Action, chosen: Mapping[str, TunnelPath], home: HomePath | None
+) -> tuple[str, ...]:
     if isinstance(action, Drop):
         return ("counter name policy_dropped drop",)
+    if home is not None:
+        return ("goto link_home",)
     paths = [chosen[link] for link in resolve(action, chosen)]
     if not paths:
         return ("counter name no_link_dropped drop",)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from ipaddress import IPv6Address, IPv6Network
+    from ipaddress import IPv6Network
 
     from mrouter.links.snapshot import MainRoute, Snapshot
+
+
+#: Matched by a default route alone.
+_ANYWHERE = IPv6Address("::")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +22,8 @@ class EgressLink:
     """An egress link as it stands; ``reason`` says why it is not up.
 
     ``addresses`` are its usable care-of addresses, in the kernel's order; empty unless up.
-    ``gateway`` is the next hop to the home agent, None if that is on-link.
+    ``gateway`` is the next hop to the home agent, None if that is on-link. A link that is
+    ``at_home`` is the home link: it has the home address alone, and ``gateway`` leads anywhere.
     """
 
     name: str
@@ -27,21 +33,25 @@ class EgressLink:
     addresses: tuple[IPv6Address, ...] = ()
     gateway: IPv6Address | None = None
     mtu: int = 1280
+    at_home: bool = False
 
 
 def find_egress_links(
     links: Iterable[tuple[str, str]],
     snapshot: Snapshot,
     home_agent: IPv6Address,
-    home_networks: Iterable[IPv6Network],
+    home_address: IPv6Address,
+    prefixes: Iterable[IPv6Network],
 ) -> tuple[EgressLink, ...]:
     """Return the state of each of ``links``, given as (name, interface).
 
-    An address inside ``home_networks`` is at home, and no care-of address.
+    The home address says that its link is the home link (RFC 6275 §11.5.5). An address inside the
+    mobile network ``prefixes`` is on board, and no care-of address.
     """
-    home = tuple(home_networks)
+    on_board = tuple(prefixes)
     return tuple(
-        _find_egress_link(name, interface, snapshot, home_agent, home) for name, interface in links
+        _find_egress_link(name, interface, snapshot, home_agent, home_address, on_board)
+        for name, interface in links
     )
 
 
@@ -84,7 +94,8 @@ def _find_egress_link(
     interface_name: str,
     snapshot: Snapshot,
     home_agent: IPv6Address,
-    home: tuple[IPv6Network, ...],
+    home_address: IPv6Address,
+    on_board: tuple[IPv6Network, ...],
 ) -> EgressLink:
     def down(reason: str) -> EgressLink:
         return EgressLink(name, interface_name, up=False, reason=reason)
@@ -100,13 +111,21 @@ def _find_egress_link(
     usable = tuple(
         item.address
         for item in addresses
-        if item.usable and not any(item.address in network for network in home)
+        if item.usable
+        and (item.address == home_address or not any(item.address in net for net in on_board))
     )
     if not usable:
         return down("address tentative or deprecated" if addresses else "no global address")
     route = _find_route(snapshot.routes, interface.index, home_agent)
     if route is None:
         return down("no route to the home agent")
+    if home_address in usable:
+        default = _find_route(snapshot.routes, interface.index, _ANYWHERE)
+        gateway = (default or route).gateway or home_agent
+        return EgressLink(
+            name, interface_name, up=True, reason="", addresses=(home_address,), gateway=gateway,
+            mtu=interface.mtu, at_home=True,
+        )  # fmt: skip
     return EgressLink(
         name, interface_name, up=True, reason="", addresses=usable, gateway=route.gateway,
         mtu=interface.mtu,
@@ -114,10 +133,10 @@ def _find_egress_link(
 
 
 def _find_route(
-    routes: Iterable[MainRoute], index: int, home_agent: IPv6Address
+    routes: Iterable[MainRoute], index: int, destination: IPv6Address
 ) -> MainRoute | None:
     candidates = [
-        route for route in routes if route.index == index and home_agent in route.destination
+        route for route in routes if route.index == index and destination in route.destination
     ]
     return max(
         candidates, key=lambda route: (route.destination.prefixlen, -route.metric), default=None

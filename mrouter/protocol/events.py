@@ -202,9 +202,10 @@ class CheckDuplicate:
 
 @dataclass(frozen=True, slots=True)
 class AdvertiseNeighbour:
-    """Say to all nodes on the home link that ``addresses`` are reached at the home agent now.
+    """Say to all nodes on the home link that ``addresses`` are reached here now.
 
-    Once the data plane stands (RFC 6275 §10.4.1).
+    At the home agent, once the data plane stands (RFC 6275 §10.4.1); at a mobile node that has
+    returned, once its bindings have ended (§11.5.5).
     """
 
     addresses: tuple[IPv6Address, ...]

@@ -154,6 +154,14 @@ class FlowPusher:
         if not known and (request.kept or request.fresh):
             return self._take_silence(request)
         self._answered = request.number
+        if not request.fresh:
+            # What it has refused for want of a binding it may take by now: one that has lost its
+            # memory learns of each with the next refresh.
+            self._refused = {
+                fid: refusal
+                for fid, refusal in self._refused.items()
+                if refusal[1] != FlowStatus.BID_NOT_FOUND
+            }
         self._accepted = {
             fid: content
             for fid, content in self._accepted.items()

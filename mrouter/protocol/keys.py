@@ -28,6 +28,9 @@ AUTHENTICATOR_LENGTH = {Algorithm.HMAC_SHA1: 12, Algorithm.HMAC_SHA256: 16}
 #: Seconds from NTP's epoch (1900) to the Unix epoch (1970).
 _NTP_TO_UNIX = 2_208_988_800
 
+#: Seconds (RFC 4285 §6): how far timestamps may be from the home agent's clock by default.
+_USUAL_WINDOW = 7.0
+
 
 def compute_authenticator(
     sa: SecurityAssociation,
@@ -108,10 +111,17 @@ class Timestamps:
         self._offset = 0.0
         self._last = 0
 
-    def follow(self, timestamp: int, now: float) -> None:
-        """Take over the clock that says ``timestamp`` (NTP format) at ``now`` (Unix seconds)."""
-        self._offset = from_ntp_timestamp(timestamp) - now
-        self._last = 0
+    def follow(self, timestamp: int, now: float, *, again: bool) -> None:
+        """Take over the clock that says ``timestamp`` (NTP format) at ``now`` (Unix seconds).
+
+        One that is behind ours by no more than the usual window is only followed if it complains
+        ``again``: the network may have brought the home agent a Binding Update twice, and a clock
+        that goes back makes later ones older than what was accepted before.
+        """
+        offset = from_ntp_timestamp(timestamp) - now
+        if again or not 0 < self._offset - offset <= _USUAL_WINDOW:
+            self._offset = offset
+            self._last = 0
 
     def take_next(self, now: float) -> int:
         """Return a timestamp for ``now`` (Unix seconds) that is above the last.

@@ -8,6 +8,7 @@ from mrouter.protocol.acknowledgements import Verdict, judge
 from mrouter.protocol.bindings import BindingState
 from mrouter.protocol.egress import find_source, find_wanted
 from mrouter.protocol.events import (
+    AdvertiseNeighbour,
     BindingsChanged,
     Counted,
     EgressChanged,
@@ -209,10 +210,8 @@ class HomeRegistrar:
         if verdict is Verdict.ACCEPTED:
             return self._accept(binding, acknowledgement, at)
         if verdict is Verdict.DEREGISTERED:
-            # Deviates from RFC 6275 §11.5.5, which has a mobile node that is home advertise its
-            # link-layer address: once nobody else answers for it neighbours ask for it anew.
             self._bindings.remove(binding)
-            return []
+            return self._come_home()
         if verdict is Verdict.SINGLE_ONLY:
             return self._fall_back(at)
         if verdict is Verdict.DOUBTFUL:
@@ -224,6 +223,17 @@ class HomeRegistrar:
             self._correct(binding, acknowledgement, now)
             return [Counted("registration-corrected", name_status(acknowledgement.status))]
         return self._take_refusal(binding, verdict, acknowledgement, now)
+
+    def _come_home(self) -> list[Effect]:
+        """Say on the home link that the home address is here, once no binding is left.
+
+        "the mobile node MUST ... multicast onto the home link a Neighbor Advertisement message, to
+        advertise the mobile node's own link-layer address" (RFC 6275 §11.5.5).
+        """
+        home = self._settings.home_address
+        primary = min(self._addresses, key=lambda each: each.ifpri, default=None)
+        at_home = primary is not None and primary.address == home
+        return [AdvertiseNeighbour((home,))] if at_home and not self._bindings else []
 
     def _accept(
         self, binding: Binding, acknowledgement: BindingAcknowledgement, now: float
@@ -263,7 +273,7 @@ class HomeRegistrar:
         else:
             replay = find_option(acknowledgement, ReplayProtection)
             if replay is not None:
-                self._stamps.follow(replay.timestamp, now.unix)
+                self._stamps.follow(replay.timestamp, now.unix, again=binding.corrections > 0)
         if binding.allow_correction():
             binding.due_at = now.monotonic
 

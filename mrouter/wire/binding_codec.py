@@ -17,6 +17,7 @@ from mrouter.wire.parse_errors import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ipaddress import IPv6Address
 
     from mrouter.wire.format import WireFormat
     from mrouter.wire.options import MobilityOption
@@ -47,19 +48,33 @@ def _parse_coainfo(header: bytes, start: int, length: int) -> CareOfAddressInfor
 
 
 def _parse_binding_identifier(header: bytes, start: int, length: int) -> CareOfAddressInformation:
-    # Deviates from RFC 5648 §4.3: its length 8, an IPv4 care-of address, is refused, because
-    # a binding for it could not be kept.
-    if length not in (4, 20):
+    # Deviates from RFC 5648 §6.2, which answers every wrong length with 164: where the fixed fields
+    # are cut nothing says which binding to answer about.
+    if length < _BINDING_IDENTIFIER.size:
         raise ParseError(Reason.BAD_OPTION_LENGTH, f"Binding Identifier of length {length}")
     ifid, status, flags = _BINDING_IDENTIFIER.unpack_from(header, start)
     if not ifid:
         # RFC 5648 §4.3: "The value of zero is reserved and SHOULD NOT be used."
         raise ParseError(Reason.BAD_OPTION_VALUE, "Binding Identifier of BID 0")
-    address = parse_routable(header, start + 4) if length == 20 else None
+    try:
+        address, malformed = _parse_care_of_address(header, start + 4, length), False
+    except ParseError:
+        address, malformed = None, True
     # RFC 6089 §4.1: priority 0 is reserved and MUST NOT be used, so the model's 0, the best,
     # travels as 1; who knows RFC 5648 alone leaves the field 0, and means no worse a binding.
     ifpri = max((flags & _PRIORITY_MASK) - 1, 0)
-    return CareOfAddressInformation(ifid, ifpri, status, address, flags >= _HOME_AND_FOREIGN)
+    at_home_too = flags >= _HOME_AND_FOREIGN
+    return CareOfAddressInformation(ifid, ifpri, status, address, at_home_too, malformed)
+
+
+def _parse_care_of_address(header: bytes, start: int, length: int) -> IPv6Address | None:
+    # Deviates from RFC 5648 §4.3: its length 8, an IPv4 care-of address, is as wrong as any other,
+    # because a binding for it could not be kept.
+    if length == _BINDING_IDENTIFIER.size:
+        return None
+    if length != _BINDING_IDENTIFIER.size + 16:
+        raise ParseError(Reason.BAD_OPTION_LENGTH, f"Binding Identifier of length {length}")
+    return parse_routable(header, start)
 
 
 BINDING_PARSERS: dict[Dialect, Callable[[bytes, int, int], CareOfAddressInformation]] = {
@@ -79,6 +94,8 @@ def _serialize_coainfo(option: CareOfAddressInformation, fmt: WireFormat) -> byt
 def _serialize_binding_identifier(option: CareOfAddressInformation, fmt: WireFormat) -> bytes:
     if not option.ifid:
         raise ValueError("IFID 0 is reserved in a Binding Identifier")
+    if option.malformed:
+        raise ValueError(f"BID {option.ifid} is malformed")
     if not 0 <= option.ifpri <= MAX_IFPRI[Dialect.RFC5648]:
         raise ValueError(f"IFPRI {option.ifpri} does not fit a binding priority of RFC 6089")
     priority = option.ifpri + 1  # RFC 6089 §4.1: 0 MUST NOT be used
@@ -100,15 +117,14 @@ BINDING_SERIALIZERS: dict[Dialect, Callable[[CareOfAddressInformation, WireForma
 def read_rfc5648_status(status: int, options: tuple[MobilityOption, ...]) -> int:
     """Return the model's status of a Binding Acknowledgement whose header says ``status``.
 
-    An acceptance of one binding whose option says otherwise is the option's refusal (RFC 5648
-    §4.3: the option's Status tells of each binding); an acceptance of bindings with BIDs is the
-    draft's 1 (§5.3.3). With several bindings each option's status is its own.
+    "If the status value in the Binding Identifier mobility option is zero, the mobile node uses
+    the value in the Status field of the Binding Acknowledgement. Otherwise, it uses" the option's
+    (RFC 5648 §5.7); an acceptance of bindings with BIDs is the draft's 1 (§5.3.3). With several
+    bindings each option's status is its own.
     """
-    if status >= BindingStatus.REASON_UNSPECIFIED:
-        return status
     bindings = _find_bindings(options)
-    if len(bindings) == 1 and bindings[0].status >= BindingStatus.REASON_UNSPECIFIED:
-        return bindings[0].status
+    if len(bindings) == 1 and bindings[0].status:
+        status = bindings[0].status
     if bindings and status == BindingStatus.ACCEPTED:
         return BindingStatus.ACCEPTED_NP_COA
     return status
@@ -117,7 +133,7 @@ def read_rfc5648_status(status: int, options: tuple[MobilityOption, ...]) -> int
 def write_rfc5648_status(status: int, options: tuple[MobilityOption, ...]) -> int:
     """Return the header's status for the model's; raise ValueError if it would be read otherwise.
 
-    So is 0 with a Binding Identifier, and an acceptance with a single one that says a refusal.
+    So is 0 with a Binding Identifier, and another status than a single one says.
     """
     if read_rfc5648_status(status, options) != status:
         raise ValueError(f"status {status} means another with these Binding Identifiers")

@@ -33,7 +33,8 @@ class MobilityHeaderType(IntEnum):
 class OptionType(IntEnum):
     """Mobility option types.
 
-    RFC 6275 §6.2, RFC 3963 §4.3, RFC 4285 §5 and §6, RFC 5648 §4.3, RFC 6089 §4.2 and §4.3.
+    RFC 6275 §6.2, RFC 3963 §4.3, RFC 4285 §5 and §6, RFC 5648 §4.3, RFC 6089 §4.2 and §4.2.2
+    (whose §8 has the two the other way round; IANA's registry has them as here).
     """
 
     PAD1 = 0
@@ -58,7 +59,7 @@ DEFAULT_COAINFO_TYPE = 192
 class BindingStatus(IntEnum):
     """Status of a Binding Acknowledgement, below 128 accepted (RFC 6275 §6.1.8 and others).
 
-    The MCOA values are RFC 5648's.
+    The MCOA values are RFC 5648's (§4.4).
 
     ``ACCEPTED_NP_COA`` is the draft's §5.3.3 value 1. In dialect rfc5648 it is written as 0 beside
     a Binding Identifier; a 1 without that is RFC 6275's "accepted but prefix discovery necessary".

@@ -17,6 +17,7 @@ from mrouter.wire.address import parse_routable
 from mrouter.wire.binding_codec import BINDING_PARSERS, BINDING_SERIALIZERS
 from mrouter.wire.constants import AuthenticationSubtype, Dialect, OptionType
 from mrouter.wire.flow_codec import (
+    find_flow_alignment,
     parse_flow_identification,
     parse_flow_summary,
     serialize_flow_identification,
@@ -242,10 +243,8 @@ _ALIGNMENTS: dict[type, tuple[int, int]] = {
     MobileNetworkPrefix: (8, 4),
     MnHaAuthentication: (4, 1),
     ReplayProtection: (8, 2),
-    FlowIdentification: (2, 0),
     FlowSummary: (2, 0),
 }
-_BINDING_IDENTIFIER_ALIGNMENT = (2, 0)
 
 
 def _get_alignment(option: MobilityOption, fmt: WireFormat) -> tuple[int, int]:
@@ -254,8 +253,11 @@ def _get_alignment(option: MobilityOption, fmt: WireFormat) -> tuple[int, int]:
         return alignment
     if isinstance(option, CareOfAddressInformation):
         # The draft §5.3.1 asks for no alignment of CoAINFO.
-        draft = fmt.dialect is Dialect.DRAFT_01
-        return _NO_ALIGNMENT if draft else _BINDING_IDENTIFIER_ALIGNMENT
+        if fmt.dialect is Dialect.DRAFT_01:
+            return _NO_ALIGNMENT
+        return (2, 0) if option.care_of_address is None else (8, 2)  # RFC 5648 §4.3
+    if isinstance(option, FlowIdentification):
+        return find_flow_alignment(option)
     if isinstance(option, UnknownOption) and option.type == OptionType.AUTHENTICATION:
         return _ALIGNMENTS[MnHaAuthentication]
     return _NO_ALIGNMENT

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mrouter.wire.options import MobilityOption
 
 # RFC 3963 §4.3: a mobile router with several prefixes sends as many Mobile Network Prefix options.
-# RFC 6089 §4.2: each flow binding has its own Flow Identification; 127 FIDs fill a Flow Summary.
-# RFC 5648: several bindings may be registered in one Binding Update.
+# RFC 6089 §4.2, §5.2.3: each flow binding has its own Flow Identification; 127 FIDs fill a Flow
+# Summary. RFC 5648 §5.3: several bindings may be registered in one Binding Update.
 _REPEATABLE = frozenset({MobileNetworkPrefix, FlowIdentification, FlowSummary, UnknownOption})
 _REPEATABLE_RFC5648 = _REPEATABLE | {CareOfAddressInformation}
 _LAST = frozenset({BindingAuthorizationData, MnHaAuthentication})

@@ -73,7 +73,8 @@ class CareOfAddressInformation:
 
     In dialect rfc5648 the same data travel in a Binding Identifier option (RFC 5648 §4.3), whose
     own ``status``, ``care_of_address`` and ``home_and_foreign`` (the H flag: this binding and the
-    home link are used at once) exist there alone.
+    home link are used at once) exist there alone. ``malformed`` says that its care-of address
+    could not be read, for an answer of status 164.
     """
 
     ifid: int
@@ -81,14 +82,16 @@ class CareOfAddressInformation:
     status: int = 0
     care_of_address: IPv6Address | None = None
     home_and_foreign: bool = False
+    malformed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FlowIdentification:
     """A flow binding: which packets go by which bindings (RFC 6089 §4.2).
 
-    ``ifids`` are those of the BID Reference sub-option (§4.2.1), IFIDs in dialect draft-01 too;
-    ``selector`` that of the Traffic Selector sub-option. Lower ``priority`` goes first.
+    ``ifids`` are those of the Binding Reference sub-option (§4.2.1.3), IFIDs in dialect draft-01
+    too; ``selector`` that of the Traffic Selector sub-option (§4.2.1.4). Lower ``priority`` goes
+    first.
     ``malformed`` says that it could not be read, for an answer of status 130.
     """
 
@@ -102,7 +105,7 @@ class FlowIdentification:
 
 @dataclass(frozen=True, slots=True)
 class FlowSummary:
-    """The flow bindings, by FID, that stay as they are (RFC 6089 §4.3)."""
+    """The flow bindings, by FID, that stay as they are (RFC 6089 §4.2.2)."""
 
     fids: tuple[int, ...]
 

@@ -10,7 +10,7 @@ from mrouter.errors import ParseError
 from mrouter.wire.parse_errors import Reason
 from mrouter.wire.traffic_selectors import TrafficSelector, UnknownSelector
 
-IPV6_BINARY = 2  # TS Format (RFC 6089 §4.2.1)
+IPV6_BINARY = 2  # TS Format (RFC 6088 §3)
 
 _FLAGS = Struct("!HH")  # flags A to P from the highest bit, 16 reserved bits
 _START = 0x8000
@@ -25,24 +25,28 @@ class _Field(NamedTuple):
     end_flag: int
     octets: int
     largest: int
+    ignored: int  # bits that say nothing
 
 
-def _make_fields(*fields: tuple[str, int, int]) -> tuple[_Field, ...]:
+def _make_fields(*fields: tuple[str, int, int, int]) -> tuple[_Field, ...]:
     return tuple(
-        _Field(name, _START >> 2 * index, _END >> 2 * index, octets, (1 << bits) - 1)
-        for index, (name, octets, bits) in enumerate(fields)
+        _Field(name, _START >> 2 * index, _END >> 2 * index, octets, (1 << bits) - 1, ignored)
+        for index, (name, octets, bits, ignored) in enumerate(fields)
     )
 
 
 _FIELDS = _make_fields(
-    ("source", 16, 128),
-    ("destination", 16, 128),
-    ("spi", 4, 32),
-    ("flow_label", 4, 20),  # RFC 8200 §3: no packet has a larger one
-    ("source_ports", 2, 16),
-    ("destination_ports", 2, 16),
-    ("traffic_class", 1, 8),
-    ("next_header", 1, 8),
+    ("source", 16, 128, 0),
+    ("destination", 16, 128, 0),
+    ("spi", 4, 32, 0),
+    # "The receiver SHOULD ignore the first 8 bits of this field" (RFC 6088 §3.2); RFC 8200 §3: no
+    # packet has a label of more than 20 bits
+    ("flow_label", 4, 20, 0xFF000000),
+    ("source_ports", 2, 16, 0),
+    ("destination_ports", 2, 16, 0),
+    # "the 2 least significant bits' values MUST be ignored in any comparison" (RFC 6088 §3.2)
+    ("traffic_class", 1, 8, 0b11),
+    ("next_header", 1, 8, 0),
 )
 _ADDRESSES = ("source", "destination")
 
@@ -70,8 +74,9 @@ def parse_selector(kind: int, data: bytes) -> TrafficSelector | UnknownSelector:
         stop = middle + field.octets if has_end else middle
         if stop > len(data):
             raise ParseError(Reason.TRUNCATED, "a traffic selector ends after its option")
-        first = int.from_bytes(data[offset:middle], "big")
-        last = int.from_bytes(data[middle:stop], "big") if has_end else first
+        first = int.from_bytes(data[offset:middle], "big") & ~field.ignored
+        last = int.from_bytes(data[middle:stop], "big") & ~field.ignored if has_end else first
+        last |= field.ignored & field.largest
         if not first <= last <= field.largest:
             raise ParseError(Reason.BAD_OPTION_VALUE, f"{field.name} from {first} to {last}")
         ranges[field.name] = (
@@ -81,6 +86,17 @@ def parse_selector(kind: int, data: bytes) -> TrafficSelector | UnknownSelector:
     if offset != len(data):
         raise ParseError(Reason.BAD_OPTION_LENGTH, "octets after a traffic selector")
     return TrafficSelector(**ranges)
+
+
+def find_selector_alignment(selector: TrafficSelector | UnknownSelector) -> int:
+    """Return x for the alignment xn of a Traffic Selector sub-option, at least 2 (RFC 6088 §3.2).
+
+    One whose fields are not known stands at 8n, as the widest would want it.
+    """
+    if isinstance(selector, UnknownSelector):
+        return 8
+    widths = (field.octets for field in _FIELDS if getattr(selector, field.name) is not None)
+    return min(max((2, *widths)), 8)
 
 
 def serialize_selector(selector: TrafficSelector | UnknownSelector) -> tuple[int, bytes]:
@@ -99,8 +115,10 @@ def serialize_selector(selector: TrafficSelector | UnknownSelector) -> tuple[int
         if bounds is None:
             continue
         first, last = int(bounds[0]), int(bounds[1])
-        if not 0 <= first <= last <= field.largest:
+        slack = field.ignored & field.largest
+        if not 0 <= first <= last <= field.largest or first & slack or ~last & slack:
             raise ValueError(f"a traffic selector's {field.name} from {bounds[0]} to {bounds[1]}")
+        last -= slack
         flags |= field.start_flag
         body += first.to_bytes(field.octets, "big")
         if last != first:

@@ -27,7 +27,13 @@ from protocol_world import (
 )
 
 from mrouter.protocol.bindings import BindingState
-from mrouter.protocol.events import Counted, EgressChanged, SendPacket, StopRequested
+from mrouter.protocol.events import (
+    AdvertiseNeighbour,
+    Counted,
+    EgressChanged,
+    SendPacket,
+    StopRequested,
+)
 from mrouter.wire.messages import (
     BindingError,
     BindingRefreshRequest,
@@ -404,6 +410,24 @@ def test_7_8_only_link_at_home_says_so_from_the_home_address():
     farewell = only(connect(router, AT_HOME, seconds=10))
     assert (farewell.source, farewell.home_address) == (HOME, None)
     assert farewell.message.lifetime == 0
+
+
+def test_7_8_home_address_is_advertised_once_the_last_binding_has_ended():
+    router = make_router()
+    register(router, LTE, WIFI)
+    first, second = connect(router, AT_HOME, WIFI, seconds=10)
+    effects = send(router, make_acknowledgement(first, lifetime=0), at(10))
+    assert AdvertiseNeighbour((HOME,)) not in effects
+    effects = send(router, make_acknowledgement(second, lifetime=0), at(10))
+    assert AdvertiseNeighbour((HOME,)) in effects
+
+
+def test_7_8_nothing_is_advertised_for_a_link_that_is_left_abroad():
+    router = make_router()
+    register(router, LTE, WIFI)
+    farewell = only(connect(router, WIFI, seconds=10))
+    effects = send(router, make_acknowledgement(farewell, lifetime=0), at(10))
+    assert not any(isinstance(effect, AdvertiseNeighbour) for effect in effects)
 
 
 def test_7_8_other_interface_at_home_deregisters_only_its_own():

@@ -248,6 +248,27 @@ def test_6_mismatch_sets_the_clock_and_the_update_is_repeated_at_once(ahead):
     assert from_ntp_timestamp(stamp) == pytest.approx(at(ahead).unix, abs=0.001)
 
 
+def test_6_clock_is_not_set_back_for_an_update_that_came_twice():
+    router = make_router()
+    update = only(connect(router, LTE))
+    theirs = to_ntp_timestamp(at(-5).unix)  # of a home agent whose window holds ours, too
+    refusal = make_acknowledgement(update, 144, lifetime=0, timestamp=theirs)
+    repeated = only(packets(send(router, refusal, at(0.1)), BindingUpdate))
+    stamps = [find_option(u.message, ReplayProtection).timestamp for u in (update, repeated)]
+    assert stamps[0] < stamps[1]
+
+
+def test_6_clock_is_set_back_for_a_home_agent_that_insists():
+    router = make_router()
+    update = only(connect(router, LTE))
+    theirs = to_ntp_timestamp(at(-5).unix)
+    for seconds in (0.1, 0.2):
+        refusal = make_acknowledgement(update, 144, lifetime=0, timestamp=theirs)
+        update = through_wire(only(packets(send(router, refusal, at(seconds)), BindingUpdate)))
+    stamp = find_option(update.message, ReplayProtection).timestamp
+    assert from_ntp_timestamp(stamp) == pytest.approx(at(-5).unix, abs=0.001)
+
+
 def test_6_endless_mismatches_are_not_answered_without_end():
     router = make_router()
     update = only(connect(router, LTE))

@@ -214,6 +214,21 @@ def test_a_refused_flow_binding_is_tried_again_when_a_link_is_new():
     assert [each.fid for each in identifications(told)] == [1]
 
 
+def test_what_was_refused_for_want_of_a_binding_is_tried_again_after_a_refresh():
+    router = make_router()
+    register(router, LTE, WIFI)
+    (update,) = want(router, CALL, seconds=1.0)
+    send(router, accept(update, told={1: FlowStatus.BID_NOT_FOUND}), at(1.0))
+    ((second, effects),) = run_until(router, 96.0)
+    refresh = through_wire(only(packets(effects, BindingUpdate)))
+    assert identifications(refresh) == []
+
+    effects = send(router, accept(refresh), at(second))
+
+    told = through_wire(only(packets(effects, BindingUpdate)))
+    assert only(identifications(told)).fid == 1
+
+
 def test_5_1_a_fid_that_the_home_agent_has_lost_is_sent_in_full():
     router, _update = registered(LTE)
     ((second, effects),) = run_until(router, 97.0)

@@ -170,6 +170,15 @@ def test_11_7_3_sequence_out_of_window_is_put_right_at_once():
     assert repeated.message.sequence == 40001
 
 
+def test_11_7_3_number_that_has_been_followed_already_is_not_followed_again():
+    router = make_router(security=None)
+    update = only(connect(router, LTE))
+    refusal = make_acknowledgement(update, 135, lifetime=0, sequence=40000, key=None)
+    send(router, refusal, at(0.1))
+    effects = send(router, refusal, at(0.2))
+    assert effects == [Counted("signalling-dropped", "not-the-last-update")]
+
+
 def test_11_7_3_acceptance_makes_the_binding_usable():
     router = make_router()
     update = only(connect(router, LTE))

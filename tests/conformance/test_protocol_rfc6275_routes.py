@@ -357,6 +357,15 @@ def test_11_7_3_sequence_number_out_of_window_is_put_right_at_once():
     assert repeated.message.sequence == 40001
 
 
+def test_11_7_3_number_that_has_been_followed_already_is_not_followed_again():
+    router, update = router_after_tests(LTE)
+    answer = make_route_answer(update, 135, sequence=40000, lifetime=0)
+    hand(router, answer)
+    effects = hand(router, answer)
+    assert counts(effects) == [("signalling-dropped", "not-the-last-update")]
+    assert not sends(effects, BindingUpdate)
+
+
 @pytest.mark.parametrize(
     ("status", "kinds"),
     [

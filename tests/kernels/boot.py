@@ -24,7 +24,7 @@ SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 #: Each tool's Debian package.
 TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "depmod": "kmod"}
 #: Seconds after which the machine is taken for hung.
-TIMEOUT = 1800
+TIMEOUT = 3600
 
 #: What it takes to see this machine's files; the rest is loaded by name from there.
 BOOT_MODULES = ("virtio_pci", "9p", "9pnet_virtio", "overlay")

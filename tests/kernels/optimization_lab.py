@@ -123,6 +123,7 @@ class OptimizationLab(TunnelLab):
     def transformations(self, node):
         """Return what ``ip xfrm`` lists: states, then policies, a block each."""
         text = "".join(self.execute(node, f"ip xfrm {kind}").stdout for kind in ("state", "policy"))
+        text = re.sub(r"\tlastused .*\n", "", text)
         return [block.strip() for block in re.split(r"\n(?=\S)", text) if block.strip()]
 
     def look(self):

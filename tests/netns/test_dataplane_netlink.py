@@ -90,7 +90,7 @@ def test_the_snapshot_holds_the_labs_links(plain_lab, mr, route_socket):
     snapshot = mr(read_snapshot, route_socket)
     known = [(link.name, link.interface) for link in plan.EGRESS_LINKS]
 
-    links = find_egress_links(known, snapshot, plan.HA_ADDRESS, (IPv6Network(plan.HOME_ADDRESS),))
+    links = find_egress_links(known, snapshot, plan.HA_ADDRESS, plan.HOME_ADDRESS, ())
 
     assert [(link.name, link.up, link.addresses, link.gateway, link.mtu) for link in links] == [
         (name, True, (care_of(name),), plan.find_link(name).gateway, 1500) for name in LINKS
@@ -115,7 +115,9 @@ def test_the_snapshot_tells_addresses_that_do_not_count(
         plain_lab.execute("mr", [*ip, "del", "2001:db8:3::2/64", "dev", "sat0"])
     try:
         snapshot = mr(read_snapshot, route_socket)
-        (link,) = find_egress_links([("sat", "sat0")], snapshot, plan.HA_ADDRESS, ())
+        (link,) = find_egress_links(
+            [("sat", "sat0")], snapshot, plan.HA_ADDRESS, plan.HOME_ADDRESS, ()
+        )
     finally:
         plain_lab.execute(
             "mr", [*ip, "replace", "2001:db8:3::2/64", "dev", "sat0", "nodad", "preferred_lft",

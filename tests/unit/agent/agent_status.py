@@ -31,6 +31,7 @@ def make_link(name, *, up=True):
         "name": name,
         "interface": f"{name}0",
         "up": up,
+        "at_home": False,
         "reason": "" if up else "no carrier",
         "addresses": ["2001:db8::1"] if up else [],
         "gateway": "fe80::1" if up else None,

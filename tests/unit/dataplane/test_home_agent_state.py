@@ -9,6 +9,7 @@ from state_world import (
     HOME_ADDRESS,
     HOME_AGENT,
     PREFIX,
+    SERVED,
     check_state,
     find_set,
     home_agents,
@@ -183,3 +184,16 @@ def test_tunnel_for_a_mobile_router_behind_another_stays_an_outer_packet():
     assert chains["output"][-1] == "ip6 daddr @mobile goto out"
     assert f"{marks.OUTER:#010x} == {marks.OUTER:#010x}" in chains["out"][0]
     assert chains["out"][0].endswith("accept")
+
+
+def test_ip6tnl_is_shown_another_interface_towards_a_care_of_address_in_a_served_prefix():
+    inside = make_binding(home_address=OTHER_HOME, prefixes=(), care_of_address=PREFIX[9])
+    served = (*SERVED, IPv6Network(OTHER_HOME))
+    texts = [
+        render_routing(build_home_agent(make_home_agent([make_binding(), inside], served, **way)))
+        for way in ({}, {"encapsulation": Encapsulation.IP6TNL})
+    ]
+    assert "7775" not in texts[0]
+    assert f"route 7775: {PREFIX[9]}/128 dev wan0\n" in texts[1]
+    assert "rule 7775: mark 0x00000000/0x04000000 iif lo lookup 7775\n" in texts[1]
+    assert texts[1].count("route 7775:") == 1

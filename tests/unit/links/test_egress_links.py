@@ -14,7 +14,8 @@ from mrouter.links.egress import (
 from mrouter.links.snapshot import Address, Interface, MainRoute, Snapshot
 
 HOME_AGENT = IPv6Address("2001:db8:f0::2")
-HOME_NETWORKS = (IPv6Network("2001:db8:f1::100/128"), IPv6Network("2001:db8:a1::/64"))
+HOME = IPv6Address("2001:db8:f1::100")
+ON_BOARD = (IPv6Network("2001:db8:a1::/64"),)
 DEFAULT = IPv6Network("::/0")
 GATEWAY = IPv6Address("fe80::1")
 CARE_OF = IPv6Address("2001:db8:1::2")
@@ -26,7 +27,7 @@ ROUTE = MainRoute(3, DEFAULT, GATEWAY, 1024)
 
 def look(interfaces=(LTE,), addresses=(ADDRESS,), routes=(ROUTE,)):
     snapshot = Snapshot({item.name: item for item in interfaces}, tuple(addresses), tuple(routes))
-    (link,) = find_egress_links([("lte", "wwan0")], snapshot, HOME_AGENT, HOME_NETWORKS)
+    (link,) = find_egress_links([("lte", "wwan0")], snapshot, HOME_AGENT, HOME, ON_BOARD)
     return link
 
 
@@ -66,12 +67,26 @@ def test_only_usable_addresses_are_care_of_addresses_in_the_kernels_order():
     assert look(addresses=addresses).addresses == (second, third)
 
 
-@pytest.mark.parametrize("address", ["2001:db8:f1::100", "2001:db8:a1::1"])
-def test_an_address_at_home_is_no_care_of_address(address):
-    home = Address(3, IPv6Address(address), usable=True)
+def test_an_address_of_the_mobile_network_is_no_care_of_address():
+    on_board = Address(3, IPv6Address("2001:db8:a1::1"), usable=True)
 
-    assert look(addresses=[home, ADDRESS]).addresses == (CARE_OF,)
-    assert not look(addresses=[home]).up
+    assert look(addresses=[on_board, ADDRESS]).addresses == (CARE_OF,)
+    assert not look(addresses=[on_board]).up
+
+
+def test_the_home_address_makes_a_home_link_and_is_its_only_address():
+    link = look(addresses=[ADDRESS, Address(3, HOME, usable=True)])
+
+    assert (link.up, link.at_home, link.addresses) == (True, True, (HOME,))
+    assert not look().at_home
+
+
+def test_on_the_home_link_the_default_route_leads_away_else_the_home_agent_does():
+    at_home = [Address(3, HOME, usable=True)]
+    on_link = MainRoute(3, IPv6Network("2001:db8:f0::/64"), None, 256)
+
+    assert look(addresses=at_home, routes=[on_link, ROUTE]).gateway == GATEWAY
+    assert look(addresses=at_home, routes=[on_link]).gateway == HOME_AGENT
 
 
 def test_of_two_routes_the_longer_then_the_cheaper_one_names_the_gateway():
@@ -97,9 +112,8 @@ def test_links_are_told_apart_by_their_interface():
     sat = Interface(4, "sat0", up=True, carrier=False, mtu=1500)
     snapshot = Snapshot({"wwan0": LTE, "sat0": sat}, (ADDRESS,), (ROUTE,))
 
-    links = find_egress_links(
-        [("sat", "sat0"), ("lte", "wwan0")], snapshot, HOME_AGENT, HOME_NETWORKS
-    )
+    both = [("sat", "sat0"), ("lte", "wwan0")]
+    links = find_egress_links(both, snapshot, HOME_AGENT, HOME, ON_BOARD)
 
     assert [(link.name, link.up) for link in links] == [("sat", False), ("lte", True)]
 
@@ -112,7 +126,8 @@ def test_local_addresses_are_those_inside_the_home_networks_sorted_and_once():
     ]
     snapshot = Snapshot({}, tuple(addresses), ())
 
-    assert find_local_addresses(snapshot, HOME_NETWORKS) == tuple(sorted(inside))
+    networks = (IPv6Network(HOME), *ON_BOARD)
+    assert find_local_addresses(snapshot, networks) == tuple(sorted(inside))
 
 
 def test_the_first_interface_that_is_up_is_found():
