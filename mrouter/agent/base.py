@@ -13,40 +13,28 @@ from typing import TYPE_CHECKING, Any
 from mrouter import __version__
 from mrouter.agent.journal import note, note_exception
 from mrouter.agent.memory import MemoryFile
-from mrouter.agent.parse_answers import ParseAnswerer
+from mrouter.agent.messenger import Messenger
 from mrouter.agent.privileges import require_capabilities
 from mrouter.control import ControlError, ControlServer
 from mrouter.dataplane import marks
-from mrouter.dataplane.fragments import SIGNALLING_GROUP
 from mrouter.dataplane.linux import LinuxDataplane, choose_encapsulation
 from mrouter.dataplane.state import Encapsulation
-from mrouter.errors import DataplaneError, MrouterError, ParseError
+from mrouter.errors import DataplaneError, MrouterError
 from mrouter.links.monitor import LinkMonitor
 from mrouter.links.snapshot import read_snapshot
 from mrouter.netlink import RouteSocket
 from mrouter.protocol.events import (
     BindingsChanged,
     Counted,
-    DiscoveryReceived,
     Instant,
     Noted,
-    PacketReceived,
     SendDiscovery,
     SendPacket,
     TimerFired,
 )
 from mrouter.protocol.keygen_tokens import AuthorizationSigner
-from mrouter.signalling import SignallingSocket
 from mrouter.wire.format import WireFormat
-from mrouter.wire.home_discovery import is_discovery, parse_discovery, serialize_discovery
-from mrouter.wire.messages import BindingAcknowledgement, BindingError
-from mrouter.wire.packet import parse_packet, serialize_packet
-from mrouter.wire.tunnelled import (
-    has_home_address,
-    is_tunnelled,
-    parse_home_address,
-    parse_tunnelled,
-)
+from mrouter.wire.tunnelled import TunnelledPacket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,9 +44,8 @@ if TYPE_CHECKING:
     from mrouter.dataplane.state import DataplaneState
     from mrouter.metrics import MetricsServer
     from mrouter.protocol.events import Effect, Event
-    from mrouter.wire.messages import Message, Packet
+    from mrouter.wire.messages import Packet
     from mrouter.wire.packet import Signer
-    from mrouter.wire.tunnelled import TunnelledPacket
 
 #: So many packets are handled before their kernel changes are made in one go.
 _RECEIVE_BATCH = 256
@@ -88,8 +75,8 @@ class Agent(ABC):
         self._config = config
         self._memory = MemoryFile(config.control_socket, f"{self.role_name} {owner}")
         self._started_at = time.time()
-        self._format = WireFormat(config.dialect, config.coainfo_type)
-        self._signalling = SignallingSocket(SIGNALLING_GROUP)
+        self._events: Counter[tuple[str, str]] = Counter()
+        self._messenger = Messenger(WireFormat(config.dialect, config.coainfo_type), self._events)
         self._routes = RouteSocket()
         self._monitor = LinkMonitor(marks.PROTOCOL)
         wanted = Encapsulation.__members__.get(config.encapsulation.name)
@@ -101,11 +88,7 @@ class Agent(ABC):
         self._save_timer: asyncio.TimerHandle | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
-        self._messages: Counter[tuple[str, str, str]] = Counter()
-        self._events: Counter[tuple[str, str]] = Counter()
-        self._parse_failures: Counter[str] = Counter()
         self._updates: Counter[str] = Counter({"ok": 0, "failed": 0})
-        self._answerer = ParseAnswerer(self._format)
         self._snapshot = read_snapshot(self._routes)
 
     # --- what a role adds ---------------------------------------------------------------
@@ -197,7 +180,7 @@ class Agent(ABC):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
-        loop.add_reader(self._signalling.fileno(), self._on_packets)
+        loop.add_reader(self._messenger.fileno(), self._on_packets)
         loop.add_reader(self._monitor.fileno(), self._on_link_news)
         self._open(loop)
         note("started", role=self.role_name, version=__version__)
@@ -209,14 +192,14 @@ class Agent(ABC):
             self._process(self._stop_events())
             self._save()
         finally:
-            loop.remove_reader(self._signalling.fileno())
+            loop.remove_reader(self._messenger.fileno())
             loop.remove_reader(self._monitor.fileno())
             self._close(loop)
             if metrics is not None:
                 await asyncio.to_thread(metrics.stop)
             await control.stop()
             self._dataplane.close()
-            self._signalling.close()
+            self._messenger.close()
             self._monitor.close()
             self._routes.close()
             note("stopped", role=self.role_name)
@@ -232,15 +215,11 @@ class Agent(ABC):
             "role": self.role_name,
             "started": self._started_at,
             "uptime": time.time() - self._started_at,
-            "signalling": [
-                {"direction": direction, "type": kind, "status": status, "count": count}
-                for (direction, kind, status), count in sorted(self._messages.items())
-            ],
             "events": [
                 {"event": event, "reason": reason, "count": count}
                 for (event, reason), count in sorted(self._events.items())
             ],
-            "parse_failures": dict(self._parse_failures),
+            **self._messenger.describe(),
             "dataplane": {
                 "encapsulation": self._encapsulation.value,
                 "updates": dict(self._updates),
@@ -284,32 +263,12 @@ class Agent(ABC):
 
     def _on_packets(self) -> None:
         events: list[Event] = []
-        for data, mark in self._signalling.receive(_RECEIVE_BATCH):
-            try:
-                if is_tunnelled(data):
-                    events += self._read_rejected(parse_tunnelled(data))
-                    continue
-                if has_home_address(data):
-                    events += self._read_rejected(parse_home_address(data))
-                    continue
-                if is_discovery(data):
-                    discovery = parse_discovery(data)
-                    self._messages["received", type(discovery.message).__name__, ""] += 1
-                    events.append(DiscoveryReceived(discovery))
-                    continue
-                packet = parse_packet(data, self._format)
-            except ParseError as error:
-                self._parse_failures[error.reason] += 1
-                self._answer_parse_error(error, data)
-                continue
-            self._count_message("received", packet.message)
-            events.append(PacketReceived(packet, marks.came_by_home_agent(mark)))
+        for incoming in self._messenger.receive(_RECEIVE_BATCH, self._local_addresses):
+            if isinstance(incoming, TunnelledPacket):
+                events += self._read_rejected(incoming)
+            else:
+                events.append(incoming)
         self._process(events)
-
-    def _answer_parse_error(self, error: ParseError, data: bytes) -> None:
-        answer = self._answerer.answer(error, data, self._local_addresses, time.monotonic())
-        if answer is not None:
-            self._transmit(answer, None)
 
     def _on_internal_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Go on after a mistake of ours: what stands is refreshed, and ends in its time."""
@@ -386,9 +345,7 @@ class Agent(ABC):
             elif isinstance(effect, BindingsChanged):
                 changed = True
             elif isinstance(effect, SendDiscovery):
-                data = serialize_discovery(effect.packet)
-                if self._transmit(data, effect.link):
-                    self._messages["sent", type(effect.packet.message).__name__, ""] += 1
+                self._messenger.send_discovery(effect, self._find_interface(effect.link))
             elif isinstance(effect, Counted):
                 self._events[effect.what, effect.reason] += 1
             elif isinstance(effect, Noted):
@@ -438,26 +395,8 @@ class Agent(ABC):
             signer = AuthorizationSigner(effect.authorization)
         elif effect.key_for is not None:
             signer = self._find_signer(effect.key_for, effect.packet)
-        data = serialize_packet(effect.packet, self._format, signer)
-        if self._transmit(data, effect.link):
-            self._count_message("sent", effect.packet.message)
-
-    def _transmit(self, data: bytes, link: str | None) -> bool:
-        try:
-            self._signalling.send(data, self._find_interface(link))
-        except OSError as error:
-            # its retransmission timer runs; a link that is gone is told by the monitor
-            self._events["send-failed", "kernel-refused"] += 1
-            note("send-failed", logging.WARNING, link=link or "", error=str(error))
-            return False
-        return True
+        self._messenger.send(effect, signer, self._find_interface(effect.link))
 
     @property
     def _local_addresses(self) -> frozenset[IPv6Address]:
         return frozenset(item.address for item in self._snapshot.addresses)
-
-    def _count_message(self, direction: str, message: Message) -> None:
-        status = ""
-        if isinstance(message, BindingAcknowledgement | BindingError):
-            status = str(message.status)
-        self._messages[direction, type(message).__name__, status] += 1
