@@ -11,8 +11,9 @@ STAMP := $(VENV)/installed
 # programs of Debian packages that would start a service if they were installed
 UNPACKED := $(CURDIR)/$(VENV)/debian
 PROMTOOL := $(UNPACKED)/usr/bin/promtool
+SECONDS := 60
 
-.PHONY: demo test test-kernels test-unit lint bench clean packages test-packages conformance
+.PHONY: demo test test-kernels test-unit lint bench fuzz clean packages test-packages conformance
 .DEFAULT_GOAL := help
 
 help: ## Show what there is to make
@@ -43,6 +44,9 @@ test-kernels: $(STAMP) ## Run ip6tnl and mip6 on a Debian kernel under emulation
 bench: $(STAMP) ## Measure, and write bench/RESULTS.md
 	$(call install,$(BENCH_PACKAGES))
 	$(BIN)/python -m bench
+
+fuzz: $(STAMP) ## Fuzz each decoder and role for SECONDS= (60)
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
 clean: ## Remove the virtual environment and every cache
 	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
