@@ -1,16 +1,53 @@
-"""``mrouter check``: say of a file whether the agent would take it."""
+"""``mrouter check`` and ``mrouter policy check``: say of a file whether the agent would take it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mrouter.config.load import load_config
 from mrouter.config.model import CorrespondentNodeConfig, MobileRouterConfig
+from mrouter.errors import ConfigError, Problem
+from mrouter.policy.explain import list_links
 from mrouter.policy.load import load_policies
-from mrouter.toml_source import read_toml
+from mrouter.policy.schema import DEFAULT_NAME
+from mrouter.policy.shadow import Shadowed, find_shadowed
+from mrouter.toml_source import KeyPath, TomlSource, read_toml, show, sorted_by_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from mrouter.policy.model import Policy, PolicyTable
+
+_MOST_NAMED = 3
+_NO_PROBLEMS = "no problems"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySource:
+    """The ``table`` in the policy file ``path``.
+
+    ``config`` is of the configuration file that names it, None where it was given by itself; then
+    any link may be named.
+    """
+
+    path: Path
+    table: PolicyTable
+    config: MobileRouterConfig | None = None
+
+    @property
+    def links(self) -> tuple[str, ...] | None:
+        """Return the names of the configured links; None if they are not known."""
+        return None if self.config is None else tuple(link.name for link in self.config.links)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyCheck:
+    """A line that says what is in the file, and what is allowed but hardly meant."""
+
+    summary: str
+    warnings: tuple[Problem, ...]
 
 
 def check_file(path: Path) -> str:
@@ -20,20 +57,103 @@ def check_file(path: Path) -> str:
 
     :raises FileError: with every problem of the file.
     """
-    if "role" not in read_toml(path).data:
-        policies = load_policies(path)
-        return f"{path}: {len(policies.policies)} policies, no problems"
+    if not _is_config(path):
+        return _summarize(path, _read_policy_file(path), _NO_PROBLEMS)
     config = load_config(path)
     if isinstance(config, MobileRouterConfig):
-        links = [link.name for link in config.links]
-        policies = load_policies(config.policy, links, config.ingress)
-        return (
-            f"{path}: mobile router {config.settings.home_address}, {len(links)} links, "
-            f"{len(policies.policies)} policies, no problems"
-        )
+        return _summarize(path, _read_policies_of(config), _NO_PROBLEMS)
     if isinstance(config, CorrespondentNodeConfig):
-        return f"{path}: correspondent node {config.settings.address}, no problems"
-    return (
-        f"{path}: home agent {config.settings.address}, {len(config.settings.served)} served, "
-        "no problems"
+        return f"{path}: correspondent node {config.settings.address}, {_NO_PROBLEMS}"
+    served = len(config.settings.served)
+    return f"{path}: home agent {config.settings.address}, {served} served, {_NO_PROBLEMS}"
+
+
+def check_policies(path: Path) -> PolicyCheck:
+    """Check the policies that the policy or configuration file at ``path`` leads to.
+
+    :raises FileError: with every problem of the file.
+    """
+    source = read_policies(path)
+    warnings = [*_warn_of_unused_links(path, source), *_warn_of_shadowed(source)]
+    outcome = f"{len(warnings)} warnings" if warnings else _NO_PROBLEMS
+    return PolicyCheck(_summarize(path, source, outcome), tuple(warnings))
+
+
+def read_policies(path: Path) -> PolicySource:
+    """Read the policies that the policy or configuration file at ``path`` leads to.
+
+    :raises FileError: with every problem of the file.
+    """
+    if not _is_config(path):
+        return _read_policy_file(path)
+    config = load_config(path)
+    if not isinstance(config, MobileRouterConfig):
+        raise ConfigError([_refuse_role(path)])
+    return _read_policies_of(config)
+
+
+def _is_config(path: Path) -> bool:
+    return "role" in read_toml(path).data
+
+
+def _read_policy_file(path: Path) -> PolicySource:
+    return PolicySource(path, load_policies(path))
+
+
+def _read_policies_of(config: MobileRouterConfig) -> PolicySource:
+    links = [link.name for link in config.links]
+    return PolicySource(config.policy, load_policies(config.policy, links, config.ingress), config)
+
+
+def _refuse_role(path: Path) -> Problem:
+    source = read_toml(path)
+    message = f"a {source.data['role']} has no policies"
+    return source.problem(("role",), message, "give a mobile router's file, or a policy file")
+
+
+def _summarize(path: Path, source: PolicySource, outcome: str) -> str:
+    policies = f"{len(source.table.policies)} policies, {outcome}"
+    if source.config is None:
+        return f"{path}: {policies}"
+    address, links = source.config.settings.home_address, len(source.config.links)
+    return f"{path}: mobile router {address}, {links} links, {policies}"
+
+
+def _warn_of_unused_links(path: Path, source: PolicySource) -> Iterator[Problem]:
+    used = {link for policy in source.table.policies for link in list_links(policy)}
+    file: TomlSource | None = None
+    for index, link in enumerate(source.links or ()):
+        if link not in used:
+            file = file or read_toml(path)
+            suggestion = f"name it in {source.path}, or leave the link out"
+            yield file.problem(("link", index, "name"), f"no policy uses {show(link)}", suggestion)
+
+
+def _warn_of_shadowed(source: PolicySource) -> list[Problem]:
+    policies = source.table.policies
+    found = list(find_shadowed(source.table))
+    if not found:
+        return []
+    file = read_toml(source.path)
+    return sorted_by_line(
+        [file.problem(*_describe_shadowed(shadowed, policies)) for shadowed in found]
     )
+
+
+def _describe_shadowed(shadowed: Shadowed, policies: Sequence[Policy]) -> tuple[KeyPath, str, str]:
+    names = [show(policies[each].name) for each in shadowed.by[:_MOST_NAMED]]
+    more = len(shadowed.by) - len(names)
+    earlier = " and ".join(names) + (f" and {more} more" if more else "")
+    verb = "matches" if len(shadowed.by) == 1 else "match"
+    policy = policies[shadowed.position]
+    message = f"{show(policy.name)} is never reached: {earlier} before it {verb} all that it does"
+    if policy.name == DEFAULT_NAME:
+        return (DEFAULT_NAME,), message, f"make {earlier} the [{DEFAULT_NAME}]"
+    where = ("policy", shadowed.position)
+    if shadowed.redundant:
+        return (
+            where,
+            f"{message}, and do the same" if len(names) > 1 else f"{message}, and does the same",
+            "leave it out",
+        )
+    return where, message, f"move it before {names[0]}, or leave it out"

@@ -16,12 +16,18 @@ app = typer.Typer(
 )
 lab = typer.Typer(help="The whole network in namespaces on this machine.", no_args_is_help=True)
 app.add_typer(lab, name="lab")
+policy = typer.Typer(help="See what a policy file does, before it does it.", no_args_is_help=True)
+app.add_typer(policy, name="policy")
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="FILE", help="A configuration file.")]
 SocketOption = Annotated[
     Path, typer.Option("--socket", help="The agent's control socket.", metavar="PATH")
 ]
 DEFAULT_SOCKET = Path("/run/mrouter/mrouter.sock")
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PolicyPath = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A policy file, or the configuration that names it.")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -55,7 +61,7 @@ def check(
 @app.command()
 def status(
     socket: SocketOption = DEFAULT_SOCKET,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show links, bindings, policies and counters of the running agent."""
     from mrouter.control import request
@@ -69,6 +75,119 @@ def status(
     from mrouter.status_view import render_status
 
     Console().print(render_status(answer))
+
+
+@app.command()
+def flows(
+    socket: SocketOption = DEFAULT_SOCKET,
+    watch: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.1, help="Ask again and again; shows rates."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the flows that the running mobile router's kernel tracks, and what each goes by.
+
+    Packets, bytes and rates are of flows that begin while net.netfilter.nf_conntrack_acct is 1.
+    """
+    from mrouter.policy_command import show_flows
+
+    show_flows(socket, watch, as_json)
+
+
+@policy.command("check")
+def policy_check(file: PolicyPath, as_json: JsonOption = False) -> None:
+    """Say all that is wrong with FILE, and which policies are never reached.
+
+    Exit code 0 if the agent would take it, whatever the warnings; 1 if not.
+    """
+    from mrouter.policy_command import check
+
+    raise typer.Exit(check(file, as_json))
+
+
+@policy.command("explain")
+def policy_explain(
+    protocol: Annotated[str, typer.Option(help="By name or number, as in a policy file.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Leave it out to ask the agent.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
+    destination: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
+    source_port: Annotated[int | None, typer.Option(metavar="PORT")] = None,
+    destination_port: Annotated[int | None, typer.Option(metavar="PORT")] = None,
+    icmpv6_type: Annotated[str | None, typer.Option(metavar="TYPE")] = None,
+    dscp: Annotated[str | None, typer.Option(metavar="DSCP")] = None,
+    ingress: Annotated[str | None, typer.Option(metavar="INTERFACE")] = None,
+    source_mac: Annotated[str | None, typer.Option(metavar="MAC")] = None,
+    up: Annotated[
+        str | None, typer.Option(metavar="LINK,...", help="Take these links for up.")
+    ] = None,
+    socket: Annotated[
+        Path | None,
+        typer.Option("--socket", metavar="PATH", help="Ask this agent which links are up."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which policy a packet meets and why, which links it takes, and why not the others.
+
+    By the policies of FILE; without, by those of the running agent. Without --up and --socket, FILE
+    is explained with every link up.
+    """
+    from mrouter.policy_command import explain
+
+    packet = {
+        "protocol": protocol,
+        "source": source,
+        "destination": destination,
+        "source-port": source_port,
+        "destination-port": destination_port,
+        "icmpv6-type": icmpv6_type,
+        "dscp": dscp,
+        "ingress": ingress,
+        "source-mac": source_mac,
+    }
+    explain(packet, file, up, socket or (None if file else DEFAULT_SOCKET), as_json)
+
+
+@policy.command("diff")
+def policy_diff(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="[OLD] NEW", help="NEW alone is compared with the running agent."),
+    ],
+    socket: SocketOption = DEFAULT_SOCKET,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which policies a reload would change, and which running flows."""
+    from mrouter.policy_command import diff
+
+    if len(files) > 2:
+        raise typer.BadParameter("one or two files")
+    *old, new = files
+    diff(old[0] if old else None, new, socket, as_json)
+
+
+@policy.command("test")
+def policy_test(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of expectations.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Try policy files against the expectations beside them.
+
+    Exit code 0 if all hold, 1 if one does not, 2 if a file is wrong.
+    """
+    from mrouter.policy_command import test
+
+    raise typer.Exit(test(files, as_json))
+
+
+@policy.command("schema")
+def policy_schema() -> None:
+    """Print the JSON Schema of policy files, for editors."""
+    from mrouter.policy.json_schema import make_policy_schema
+
+    print(json.dumps(make_policy_schema(), indent=2))
 
 
 @app.command()

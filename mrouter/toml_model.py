@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +15,7 @@ from pydantic import (
     ConfigDict,
     PlainValidator,
     ValidationError,
+    WithJsonSchema,
 )
 
 from mrouter.errors import Problem
@@ -24,12 +26,15 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _INTERFACE = re.compile(r"[^\s/:\x00-\x1f\x7f]{1,15}")
+#: How pydantic says that a key is wrong, not its value.
+_KEY_ITSELF = ("[key]",)
 _PLAIN_ENGLISH = {
     "string_type": "must be text in quotes",
     "int_type": "must be a whole number",
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "model_type": "must be a table",
+    "dict_type": "must be a table",
 }
 
 
@@ -103,6 +108,8 @@ def iter_values(source: TomlSource, tables: str, key: str) -> Iterator[tuple[Key
 
 def _describe(model: type[BaseModel], source: TomlSource, detail: Mapping[str, Any]) -> Problem:
     path: KeyPath = detail["loc"]
+    if path[-1:] == _KEY_ITSELF:
+        path = path[:-1]
     kind: str = detail["type"]
     message: str
     suggestion = ""
@@ -129,10 +136,15 @@ def _describe(model: type[BaseModel], source: TomlSource, detail: Mapping[str, A
 def _fields_around(model: type[BaseModel], path: KeyPath) -> dict[str, Any]:
     """Return the fields, by their name in the file, of the table that holds ``path``'s end."""
     fields: dict[str, Any] = _fields_of(model)
+    chosen_next = False  # the next step is a name of the writer's choice, as in [set.NAME]
     for step in path[:-1]:
-        if isinstance(step, str):
-            nested = _find_model(fields[step].annotation) if step in fields else None
+        if isinstance(step, str) and not chosen_next:
+            annotation = fields[step].annotation if step in fields else None
+            nested = _find_model(annotation)
             fields = _fields_of(nested) if nested else {}
+            chosen_next = get_origin(annotation) is dict
+        else:
+            chosen_next = False
     return fields
 
 
@@ -194,28 +206,44 @@ def find_nested_prefixes(prefixes: Sequence[IPv6Network]) -> Iterator[tuple[int,
             outer = inner
 
 
-def within(lowest: int, highest: int, unit: str = "") -> Callable[[float], float]:
-    """Make a check that a number is from ``lowest`` to ``highest``, both included."""
+@dataclass(frozen=True)
+class Within:
+    """A check that a number is from ``lowest`` to ``highest``, both included."""
 
-    def check(value: float) -> float:
-        if not lowest <= value <= highest:
-            bounds = f"from {lowest} to {highest}{unit and ' '}{unit}"
+    lowest: int
+    highest: int
+    unit: str
+
+    def __call__(self, value: float) -> float:
+        """Return ``value`` if it is in bounds, else raise `MistakeError`."""
+        if not self.lowest <= value <= self.highest:
+            bounds = f"from {self.lowest} to {self.highest}{self.unit and ' '}{self.unit}"
             raise MistakeError(f"must be {bounds}, it is {show(value)}")
         return value
 
-    return check
+
+def within(lowest: int, highest: int, unit: str = "") -> Within:
+    """Make a check that a number is from ``lowest`` to ``highest``, both included."""
+    return Within(lowest, highest, unit)
 
 
-def one_of(choices: Mapping[str, T]) -> Callable[[Any], T]:
-    """Make a reader of a word that is one of ``choices``; it returns what the word stands for."""
+@dataclass(frozen=True)
+class OneOf(Generic[T]):
+    """A reader of a word that is one of ``choices``; it returns what the word stands for."""
 
-    def choose(value: Any) -> T:
+    choices: Mapping[str, T]
+
+    def __call__(self, value: Any) -> T:
+        """Return what the word ``value`` stands for, or raise `MistakeError`."""
         word = expect_text(value)
-        if word not in choices:
-            raise MistakeError(f"{show(word)} is not known", suggest(word, choices))
-        return choices[word]
+        if word not in self.choices:
+            raise MistakeError(f"{show(word)} is not known", suggest(word, self.choices))
+        return self.choices[word]
 
-    return choose
+
+def one_of(choices: Mapping[str, T]) -> OneOf[T]:
+    """Make a reader of a word that is one of ``choices``; it returns what the word stands for."""
+    return OneOf(choices)
 
 
 def check_known(word: str, known: Collection[str] | None, what: str) -> str:
@@ -294,8 +322,12 @@ def _check_interface(name: str) -> str:
     return name
 
 
-Name = Annotated[str, AfterValidator(_check_name)]
-InterfaceName = Annotated[str, AfterValidator(_check_interface)]
+def _text_like(pattern: re.Pattern[str]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern.pattern}$"})
+
+
+Name = Annotated[str, AfterValidator(_check_name), _text_like(_NAME)]
+InterfaceName = Annotated[str, AfterValidator(_check_interface), _text_like(_INTERFACE)]
 Address = Annotated[IPv6Address, PlainValidator(parse_address)]
 Prefix = Annotated[IPv6Network, PlainValidator(parse_prefix)]
 PrefixList = Annotated[

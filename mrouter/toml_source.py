@@ -82,6 +82,11 @@ def read_toml(path: Path) -> TomlSource:
 
     Raises `FileError` with one `Problem` if it is missing, unreadable, not UTF-8 or not TOML.
     """
+    return TomlSource(str(path), read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """Read the file at ``path``; raise `FileError` if it is missing, unreadable or not UTF-8."""
     file = str(path)
     try:
         content = path.read_bytes()
@@ -91,12 +96,11 @@ def read_toml(path: Path) -> TomlSource:
     except ValueError:
         raise FileError([Problem(file, None, "", "is not a file name")]) from None
     try:
-        text = content.decode()
+        return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         message = f"not UTF-8: byte 0x{content[error.start]:02x} at offset {error.start}"
         raise FileError([Problem(file, line, "", message, "save the file as UTF-8")]) from None
-    return TomlSource(file, text)
 
 
 def sorted_by_line(problems: Collection[Problem]) -> list[Problem]:

@@ -16,7 +16,7 @@ from mrouter.dataplane.state import RouteOptimization
 from mrouter.dataplane.xfrm import require_mip6
 from mrouter.errors import DataplaneError
 from mrouter.links.egress import find_interface_of
-from mrouter.links.unreachable import UnreachableSocket
+from mrouter.links.packet_errors import PacketErrorSocket, PacketErrorType
 from mrouter.protocol.correspondent_node import CorrespondentNode
 from mrouter.protocol.events import (
     BindingsUsed,
@@ -24,6 +24,7 @@ from mrouter.protocol.events import (
     HomeAddressOptionSeen,
     TimerFired,
 )
+from mrouter.wire.tunnelled import parse_unreachable
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,7 +55,9 @@ class CorrespondentNodeAgent(Agent):
         if memory is not None:
             self._role.restore(memory)
         self._sent: dict[IPv6Address, int] = {}
-        self._unreachable = UnreachableSocket()
+        self._unreachable = PacketErrorSocket(
+            PacketErrorType.DESTINATION_UNREACHABLE, parse_unreachable
+        )
 
     def _handle(self, event: Event, now: Instant) -> list[Effect]:
         if isinstance(event, TimerFired):
@@ -96,7 +99,7 @@ class CorrespondentNodeAgent(Agent):
     def _on_unreachable(self) -> None:
         lost = {
             packet.destination
-            for packet in self._unreachable.receive()
+            for _router, packet in self._unreachable.receive()
             if packet.source == self._settings.address
         }
         self._process(CareOfAddressFailed(address) for address in sorted(lost))

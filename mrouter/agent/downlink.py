@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from ipaddress import IPv6Network
 
-    from mrouter.policy.model import Match, Policy, PolicyTable, PortRange
+    from mrouter.policy.model import Match, Policy, PolicyTable, PortRange, PrefixSet
     from mrouter.protocol.flow_bindings import FlowState
     from mrouter.wire.traffic_selectors import AddressRange, Range
 
 T = TypeVar("T")
+
+#: Of the sets of one end of a policy, all together.
+_MOST_SET_PREFIXES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,11 @@ def compile_downlink(table: PolicyTable) -> tuple[DownlinkFlow, ...]:
     """Turn the policies round: what is their destination is now the packet's source.
 
     A policy with lists becomes one flow for each combination, since a traffic selector holds one
-    range of each kind (RFC 6088 §3.2). A policy that asks which interface a packet came in by, or
-    that drops, has no counterpart there: what it matches obeys the policies after it. So do those
-    past the most that a home agent takes.
+    range of each kind (RFC 6088 §3.2). What asks which interface or device a packet came in from,
+    for an ICMPv6 type or for what a packet is not, or drops, has no counterpart there, nor has a
+    large set of prefixes: what such a policy matches obeys those after it. So does what is past the
+    most that a home agent takes. What the vehicle shares by weight comes by the link of the
+    greatest weight: a flow binding names links in order, without weights.
     """
     return tuple(islice(_list_flows(table), MAX_FLOW_BINDINGS))
 
@@ -60,7 +65,21 @@ def describe_downlink(
 
 
 def _is_expressible(policy: Policy) -> bool:
-    return not policy.match.ingress and not isinstance(policy.action, Drop)
+    match = policy.match
+    return not (
+        match.ingress
+        or match.source_macs
+        or match.icmpv6_types
+        or match.none_of is not None
+        or isinstance(policy.action, Drop)
+        # it would leave no room for the policies after it
+        or _count_prefixes(match.source_sets) > _MOST_SET_PREFIXES
+        or _count_prefixes(match.destination_sets) > _MOST_SET_PREFIXES
+    )
+
+
+def _count_prefixes(sets: Iterable[PrefixSet]) -> int:
+    return sum(len(prefix_set.prefixes) for prefix_set in sets)
 
 
 def _list_flows(table: PolicyTable) -> Iterator[DownlinkFlow]:
@@ -78,8 +97,8 @@ def _turn_round(match: Match) -> Iterator[TrafficSelector]:
         _or_any(_join_numbers(match.protocols)),
         _or_any(_join_ports(match.source_ports)),
         _or_any(_join_ports(match.destination_ports)),
-        _or_any([_span(prefix) for prefix in match.source_prefixes]),
-        _or_any([_span(prefix) for prefix in match.destination_prefixes]),
+        _or_any(_list_spans(match.source_prefixes, match.source_sets)),
+        _or_any(_list_spans(match.destination_prefixes, match.destination_sets)),
         # the two lowest bits of a traffic class are not the DSCP's
         _or_any([(4 * first, 4 * last + 3) for first, last in _join_numbers(match.dscp)]),
     ):
@@ -97,8 +116,11 @@ def _or_any(choices: Sequence[T]) -> Sequence[T | None]:
     return choices or (None,)
 
 
-def _span(prefix: IPv6Network) -> AddressRange:
-    return prefix.network_address, prefix.broadcast_address
+def _list_spans(
+    prefixes: tuple[IPv6Network, ...], sets: tuple[PrefixSet, ...]
+) -> list[AddressRange]:
+    every = (*prefixes, *(prefix for prefix_set in sets for prefix in prefix_set.prefixes))
+    return [(prefix.network_address, prefix.broadcast_address) for prefix in every]
 
 
 def _join_numbers(numbers: Iterable[int]) -> list[Range]:

@@ -45,6 +45,27 @@ def _read_flows(
                 "source_port": protocol.get_attr("CTA_PROTO_SRC_PORT"),
                 "destination": addresses.get_attr("CTA_IP_V6_DST"),
                 "destination_port": protocol.get_attr("CTA_PROTO_DST_PORT"),
+                "icmpv6_type": protocol.get_attr("CTA_PROTO_ICMPV6_TYPE"),
+                "icmpv6_id": protocol.get_attr("CTA_PROTO_ICMPV6_ID"),
                 "policy": policy,
                 "links": list(active.get(policy, ())),
+                **_read_traffic(entry),
             }
+
+
+def _read_traffic(entry: Any) -> dict[str, int | None]:
+    """Return packets and bytes of both directions; None unless the kernel counts them.
+
+    It does for flows that begin while ``net.netfilter.nf_conntrack_acct`` is 1.
+    """
+    counters = [
+        counter
+        for name in ("CTA_COUNTERS_ORIG", "CTA_COUNTERS_REPLY")
+        if (counter := entry.get_attr(name)) is not None
+    ]
+    if not counters:
+        return {"packets": None, "bytes": None}
+    return {
+        "packets": sum(counter.get_attr("CTA_COUNTERS_PACKETS") for counter in counters),
+        "bytes": sum(counter.get_attr("CTA_COUNTERS_BYTES") for counter in counters),
+    }

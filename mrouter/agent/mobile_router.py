@@ -12,7 +12,7 @@ from ipaddress import IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrouter.agent.base import NO_TRAFFIC, Agent, Traffic
+from mrouter.agent.base import Agent, Traffic
 from mrouter.agent.downlink import (
     DownlinkFlow,
     compile_downlink,
@@ -25,8 +25,15 @@ from mrouter.agent.memory import (
     decode_router_memory,
     encode_router_memory,
 )
+from mrouter.agent.router_status import (
+    describe_entry,
+    describe_link,
+    describe_prefix,
+    describe_traffic,
+)
 from mrouter.agent.usage import UsageLedger
 from mrouter.control import ControlError
+from mrouter.dataplane.balance import BALANCED_SET
 from mrouter.dataplane.classify import number_policies
 from mrouter.dataplane.mobile_router import (
     HomePath,
@@ -46,8 +53,11 @@ from mrouter.links.egress import (
     find_up_interface,
 )
 from mrouter.links.home_link import HomeLink
+from mrouter.links.packet_errors import PacketErrorSocket, PacketErrorType
 from mrouter.loader import ConfigLoading
+from mrouter.policy.model import Balance
 from mrouter.policy.resolve import resolve
+from mrouter.policy.table_codec import encode_table
 from mrouter.protocol.discovering_router import DiscoveringMobileRouter
 from mrouter.protocol.events import (
     AdvertiseNeighbour,
@@ -56,6 +66,7 @@ from mrouter.protocol.events import (
     EgressAddress,
     EgressChanged,
     FlowsWanted,
+    PeerWithoutMobility,
     StopRequested,
 )
 from mrouter.protocol.keys import PacketSigner
@@ -63,6 +74,7 @@ from mrouter.protocol.mobile_router import MobileRouter
 from mrouter.protocol.prefix_watch import PrefixWatch
 from mrouter.protocol.update_list import Binding, restore_binding
 from mrouter.wire.home_discovery import PrefixAdvertisement
+from mrouter.wire.icmpv6 import parse_unrecognized_mobility_header
 
 if TYPE_CHECKING:
     from ipaddress import IPv6Address
@@ -106,6 +118,9 @@ class MobileRouterAgent(Agent):
         self._signer = None if security is None else PacketSigner(security)
         self._links: tuple[EgressLink, ...] = ()
         self._links_towards = self._role.home_agent
+        self._unrecognized = PacketErrorSocket(
+            PacketErrorType.PARAMETER_PROBLEM, parse_unrecognized_mobility_header
+        )
 
     def _restore_role(self) -> MobileRouter | DiscoveringMobileRouter:
         now, renewal = time.monotonic(), self._settings.ifid_renewal
@@ -138,6 +153,21 @@ class MobileRouterAgent(Agent):
     def _next_deadline(self) -> float | None:
         deadlines = (self._role.next_deadline(), self._prefix_watch.next_deadline())
         return min((at for at in deadlines if at is not None), default=None)
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.add_reader(self._unrecognized.fileno(), self._on_unrecognized)
+
+    def _close(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.remove_reader(self._unrecognized.fileno())
+        self._unrecognized.close()
+
+    def _on_unrecognized(self) -> None:
+        peers = {
+            sender
+            for sender, packet in self._unrecognized.receive()
+            if packet.destination == sender and packet.source in self._local_addresses
+        }
+        self._process(PeerWithoutMobility(address) for address in sorted(peers))
 
     def _find_signer(self, home_address: IPv6Address, packet: Packet) -> PacketSigner | None:
         return self._signer
@@ -280,11 +310,13 @@ class MobileRouterAgent(Agent):
             return  # what stands there is of a former run
         try:
             sent = self._dataplane.read_map_counters("actions")
+            balanced = self._dataplane.read_set_counters(BALANCED_SET)
             received = self._dataplane.read_set_counters("received")
         except DataplaneError:
             return  # nothing of ours stands in the kernel yet
         self._ledger.add_sent(sent, self._policy_names, self._policy_links)
-        self._ledger.add_received(received, self._policy_names, self._slot_links)
+        for direction, counted in (("uplink", balanced), ("downlink", received)):
+            self._ledger.add_by_slot(direction, counted, self._policy_names, self._slot_links)
 
     def _forwarding_succeeded(self) -> None:
         # what was counted until now was sent as it was before; not earlier, for a failover must
@@ -292,13 +324,20 @@ class MobileRouterAgent(Agent):
         self._count_usage()
         self._slot_links = {path.slot: path.link for path in self._find_paths()}
         self._policy_names = {number: name for name, number in self._numbers.items()}
-        self._policy_links = self._active_links()
+        balanced = {
+            policy.name for policy in self._policies.policies if isinstance(policy.action, Balance)
+        }
+        self._policy_links = {
+            name: links for name, links in self._active_links().items() if name not in balanced
+        }
 
     async def _answer(self, command: str) -> Any:
         if command == "flows":
             return await asyncio.to_thread(
                 list_flows, dict(self._policy_names), self._active_links()
             )
+        if command == "policies":
+            return await asyncio.to_thread(encode_table, self._policies)
         return await super()._answer(command)
 
     def _describe(self, counters: Traffic) -> dict[str, Any]:
@@ -306,45 +345,16 @@ class MobileRouterAgent(Agent):
         active = self._active_links()
         downlink = self._describe_downlink()
         now = time.monotonic()
-        traffic = [
-            {
-                "policy": policy,
-                "link": link,
-                "direction": direction,
-                "packets": packets,
-                "bytes": octets,
-            }
-            for policy, link, direction, packets, octets in self._ledger
-        ]
+        traffic = describe_traffic(self._ledger)
         return {
             "home_address": str(self._settings.home_address),
             "home_agent": str(self._role.home_agent),
             "route_optimization": self._optimization.value,
             "prefixes": [str(prefix) for prefix in self._settings.prefixes],
-            "home_prefixes": [
-                {
-                    "prefix": str(each.prefix),
-                    "valid_lifetime": each.valid_lifetime,
-                    "preferred_lifetime": each.preferred_lifetime,
-                }
-                for each in self._prefix_watch.prefixes
-            ],
-            "links": [
-                {
-                    "name": link.name,
-                    "interface": link.interface,
-                    "up": link.up,
-                    "at_home": link.at_home,
-                    "reason": link.reason,
-                    "addresses": [str(address) for address in link.addresses],
-                    "gateway": None if link.gateway is None else str(link.gateway),
-                    "uplink": counters.get(f"uplink-{link.name}", NO_TRAFFIC),
-                    "downlink": counters.get(f"downlink-{link.name}", NO_TRAFFIC),
-                }
-                for link in self._links
-            ],
+            "home_prefixes": [describe_prefix(each) for each in self._prefix_watch.prefixes],
+            "links": [describe_link(link, counters) for link in self._links],
             "bindings": [
-                _describe_entry(entry, now) for entry in sorted(self._role.entries, key=_preference)
+                describe_entry(entry, now) for entry in sorted(self._role.entries, key=_preference)
             ],
             "routes": self._describe_routes(now),
             "policies": [
@@ -372,7 +382,7 @@ class MobileRouterAgent(Agent):
         return [
             {
                 "correspondent": str(route.correspondent),
-                **_describe_entry(route.binding, now),
+                **describe_entry(route.binding, now),
                 "in_use": (route.correspondent, route.binding.care_of_address) in in_use,
             }
             for route in self._role.routes
@@ -387,18 +397,3 @@ def _find_fixed(config: MobileRouterConfig) -> MobileRouterConfig:
 
 def _preference(entry: UpdateListEntry) -> tuple[int, int]:
     return entry.ifpri, entry.slot
-
-
-def _describe_entry(entry: UpdateListEntry, now: float) -> dict[str, Any]:
-    left = 0.0 if entry.expires_at is None else max(0.0, entry.expires_at - now)
-    return {
-        "link": entry.link,
-        "care_of_address": str(entry.care_of_address),
-        "ifid": entry.ifid,
-        "ifpri": entry.ifpri,
-        "slot": entry.slot,
-        "state": entry.state.value,
-        "usable": entry.usable,
-        "lifetime_left": round(left, 3),
-        "status": entry.status,
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def run_agent(path: Path) -> None:
     from mrouter.config.model import CorrespondentNodeConfig
 
     loaded = loading.wait_for_config()
+    gc.freeze()  # large policy files live as long as the agent does: never look at them again
     config = loaded[0] if isinstance(loaded, tuple) else loaded
     start_journal(logging.getLevelNamesMapping()[config.log_level.name])
 

@@ -27,7 +27,7 @@ class UsageLedger:
         """Begin with nothing."""
         self._totals: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
         self._sent: Mapping[int, Count] = {}
-        self._received: Mapping[tuple[int, ...], Count] = {}
+        self._by_slot: dict[str, Mapping[tuple[int, ...], Count]] = {}
 
     def add_sent(
         self,
@@ -38,7 +38,8 @@ class UsageLedger:
         """Add what has been ``counted`` since last time, by connection mark.
 
         ``policies`` names policy numbers, ``links`` are those that each policy has used since
-        last time: a bicast policy's packets have taken all of them.
+        last time: a bicast policy's packets have taken all of them, and those of a policy that is
+        not there are left to ``add_by_slot``.
         """
         for mark, (packets, octets) in _find_news(self._sent, counted):
             policy = policies.get(marks.policy_of_mark(mark), _UNKNOWN)
@@ -46,21 +47,24 @@ class UsageLedger:
                 self._add(policy, link, "uplink", packets, octets)
         self._sent = dict(counted)
 
-    def add_received(
+    def add_by_slot(
         self,
+        direction: str,
         counted: Mapping[tuple[int, ...], Count],
         policies: Mapping[int, str],
         links: Mapping[int, str],
     ) -> None:
         """Add what has been ``counted`` since last time, by (connection mark, firewall mark).
 
-        ``policies`` names policy numbers, ``links`` names slots.
+        ``direction`` is "uplink" or "downlink"; ``policies`` names policy numbers, ``links`` names
+        slots.
         """
-        for (connection_mark, mark), (packets, octets) in _find_news(self._received, counted):
+        before = self._by_slot.get(direction, {})
+        for (connection_mark, mark), (packets, octets) in _find_news(before, counted):
             policy = policies.get(marks.policy_of_mark(connection_mark), _UNKNOWN)
             link = links.get(marks.slot_of_mark(mark), _UNKNOWN)
-            self._add(policy, link, "downlink", packets, octets)
-        self._received = dict(counted)
+            self._add(policy, link, direction, packets, octets)
+        self._by_slot[direction] = dict(counted)
 
     def __iter__(self) -> Iterator[tuple[str, str, str, int, int]]:
         """Yield (policy, link, direction, packets, bytes), sorted."""

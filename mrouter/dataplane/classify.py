@@ -2,22 +2,36 @@
 
 Runs of neighbouring policies that look at protocol and destination port alone become one hash
 map of single ports and one interval map of ranges, flattened so that no two keys overlap and the
-first match stays the first match. Every other policy is one rule, in its place in the file.
+first match stays the first match. Every other policy is a rule, in its place in the file, or some
+rules with the same verdict. The sets of addresses that a policy file names are shared by all.
 """
 
 from __future__ import annotations
 
 import hashlib
+import socket
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Network, collapse_addresses
+from itertools import product
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import marks
 from mrouter.dataplane.nft import Chain, NftSet
-from mrouter.policy.model import Match, Policy, PolicyTable, PortRange
+from mrouter.policy.model import Match, Policy, PolicyTable, PortRange, PrefixSet
+from mrouter.policy.prefix_sets import list_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+#: As octets: by name, nft refuses it beside whatever else a policy says of the protocol.
+_ICMPV6_TYPE = "meta l4proto 58 @th,0,8"
+#: Where a packet has not what is looked at, no comparison holds, nor does "!=": what else says so.
+_WITHOUT = {
+    _ICMPV6_TYPE: ("meta l4proto != 58",),
+    # by another kind of interface, or by none: the router's own packets
+    "ether saddr": ("meta iiftype != ether", "meta iif 0"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +80,8 @@ def compile_classification(table: PolicyTable, numbers: dict[str, int]) -> Class
             run.append(policy)
         else:
             flush_run()
-            match = " ".join(_render_match(policy.match))
-            rules.append(f"{match} goto {_chain_name(numbers[policy.name])}".strip())
+            verdict = f"goto {_chain_name(numbers[policy.name])}"
+            rules += [f"{tests} {verdict}".strip() for tests in _render_rules(policy.match)]
     flush_run()
     verdicts = [
         Chain(
@@ -79,6 +93,7 @@ def compile_classification(table: PolicyTable, numbers: dict[str, int]) -> Class
         )
         for number in numbers.values()
     ]
+    sets += _make_sets(_find_sets(table))
     return Classification((*verdicts, Chain("classify", tuple(rules))), tuple(sets))
 
 
@@ -87,13 +102,8 @@ def _chain_name(number: int) -> str:
 
 
 def _is_port_match(match: Match) -> bool:
-    return bool(match.protocols and match.destination_ports) and not (
-        match.source_ports
-        or match.source_prefixes
-        or match.destination_prefixes
-        or match.dscp
-        or match.ingress
-    )
+    ports = Match(protocols=match.protocols, destination_ports=match.destination_ports)
+    return bool(match.protocols and match.destination_ports) and match == ports
 
 
 def _compile_ports(
@@ -152,28 +162,89 @@ def flatten_ranges(claims: Iterable[tuple[PortRange, int]]) -> list[tuple[PortRa
     return flat
 
 
-def _render_match(match: Match) -> list[str]:
-    parts = []
+def _render_rules(match: Match) -> Iterator[str]:
+    """Yield what stands before the verdict in each of the rules that ``match`` comes to.
+
+    A look-up asks one set alone: of several, each has a rule of its own.
+    """
+    choices = [
+        [f"{selector} {values}" for values in alternatives]
+        for selector, alternatives in _list_tests(match)
+    ]
+    for selector, alternatives in _list_tests(match.none_of or Match()):
+        none = " ".join(f"{selector} != {values}" for values in alternatives)
+        choices.append([none, *_WITHOUT.get(selector, ())])
+    for tests in product(*choices):
+        yield " ".join(tests)
+
+
+def _list_tests(match: Match) -> Iterator[tuple[str, list[str]]]:
+    """Yield what each field looks at, and the sets of values that it takes, the quickest first.
+
+    Ports stand only beside protocols that have them, so every packet that comes to be asked for
+    one has it.
+    """
     if match.ingress:
-        parts.append("iifname " + _anonymous_set(f'"{name}"' for name in match.ingress))
-    if match.source_prefixes:
-        parts.append(f"ip6 saddr {_anonymous_set(_render_prefixes(match.source_prefixes))}")
-    if match.destination_prefixes:
-        parts.append(f"ip6 daddr {_anonymous_set(_render_prefixes(match.destination_prefixes))}")
-    if match.dscp:
-        parts.append(f"ip6 dscp {_anonymous_set(map(str, match.dscp))}")
+        yield "iifname", [_anonymous_set(f'"{name}"' for name in match.ingress)]
     if match.protocols:
-        parts.append(f"meta l4proto {_anonymous_set(map(str, match.protocols))}")
+        yield "meta l4proto", [_anonymous_set(map(str, match.protocols))]
+    if match.icmpv6_types:
+        yield _ICMPV6_TYPE, [_anonymous_set(map(str, match.icmpv6_types))]
     if match.source_ports:
-        parts.append(f"th sport {_anonymous_set(map(_render_ports, match.source_ports))}")
+        yield "th sport", [_anonymous_set(map(_render_ports, match.source_ports))]
     if match.destination_ports:
-        parts.append(f"th dport {_anonymous_set(map(_render_ports, match.destination_ports))}")
-    return parts
+        yield "th dport", [_anonymous_set(map(_render_ports, match.destination_ports))]
+    if match.dscp:
+        yield "ip6 dscp", [_anonymous_set(map(str, match.dscp))]
+    if match.source_macs:
+        yield "ether saddr", [_anonymous_set(match.source_macs)]
+    if match.source_prefixes or match.source_sets:
+        yield "ip6 saddr", list(_list_address_sets(match.source_prefixes, match.source_sets))
+    if match.destination_prefixes or match.destination_sets:
+        sets = _list_address_sets(match.destination_prefixes, match.destination_sets)
+        yield "ip6 daddr", list(sets)
 
 
-def _render_prefixes(prefixes: Iterable[IPv6Network]) -> Iterable[str]:
-    # nft refuses a prefix inside another one of the same set
-    return map(str, collapse_addresses(prefixes))
+def _list_address_sets(
+    prefixes: tuple[IPv6Network, ...], sets: tuple[PrefixSet, ...]
+) -> Iterator[str]:
+    if prefixes:
+        # nft refuses a prefix inside another one of the same set
+        yield _anonymous_set(map(str, collapse_addresses(prefixes)))
+    yield from (f"@{_name_set(prefix_set)}" for prefix_set in sets)
+
+
+def _find_sets(table: PolicyTable) -> tuple[PrefixSet, ...]:
+    """Return each set that a policy names, once."""
+    found: dict[PrefixSet, None] = {}
+    for policy in table.policies:
+        for match in (policy.match, policy.match.none_of):
+            if match is not None:
+                found.update(dict.fromkeys((*match.source_sets, *match.destination_sets)))
+    return tuple(found)
+
+
+@lru_cache(maxsize=1)
+def _make_sets(sets: tuple[PrefixSet, ...]) -> tuple[NftSet, ...]:
+    """Return the nftables' sets; they are made again when they change, not for each event."""
+    return tuple(
+        NftSet(
+            _name_set(prefix_set),
+            "type ipv6_addr; flags interval;",
+            "set",
+            {_render_range(*ends): "" for ends in zip(*list_ranges(prefix_set), strict=True)},
+        )
+        for prefix_set in sets
+    )
+
+
+def _name_set(prefix_set: PrefixSet) -> str:
+    return f"set6_{prefix_set.name}"
+
+
+def _render_range(first: int, last: int) -> str:
+    ends = (socket.inet_ntop(socket.AF_INET6, end.to_bytes(16)) for end in (first, last))
+    return "-".join(ends) if first != last else next(ends)
 
 
 def _render_ports(ports: PortRange) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mrouter.policy.prefix_sets import contains
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from ipaddress import IPv6Address, IPv6Network
 
-    from mrouter.policy.model import Match, Policy, PolicyTable, PortRange
+    from mrouter.policy.model import Match, Policy, PolicyTable, PortRange, PrefixSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,8 @@ class Flow:
     """A packet as it leaves the vehicle: source is on board, destination is far.
 
     ``protocol`` is an IPv6 next header number, ``dscp`` 0 to 63, ``ingress`` the interface it came
-    in by. Ports are None where the protocol has none, or where a fragment does not show them.
+    in by. Ports are None where the protocol has none, or where a fragment does not show them,
+    ``icmpv6_type`` and ``source_mac`` (as in "02:00:00:00:00:01") where there is none.
     """
 
     protocol: int
@@ -26,6 +30,8 @@ class Flow:
     destination_port: int | None = None
     dscp: int = 0
     ingress: str = ""
+    icmpv6_type: int | None = None
+    source_mac: str | None = None
 
 
 def find_policy(table: PolicyTable, flow: Flow) -> Policy:
@@ -35,22 +41,40 @@ def find_policy(table: PolicyTable, flow: Flow) -> Policy:
 
 def matches(match: Match, flow: Flow) -> bool:
     """Say whether ``flow`` meets every condition of ``match``."""
-    return (
-        (not match.protocols or flow.protocol in match.protocols)
-        and _port_matches(match.source_ports, flow.source_port)
-        and _port_matches(match.destination_ports, flow.destination_port)
-        and _address_matches(match.source_prefixes, flow.source)
-        and _address_matches(match.destination_prefixes, flow.destination)
-        and (not match.dscp or flow.dscp in match.dscp)
-        and (not match.ingress or flow.ingress in match.ingress)
+    return all(_test_fields(match, flow)) and not (
+        match.none_of is not None and any(_test_fields(match.none_of, flow))
     )
 
 
+def _test_fields(match: Match, flow: Flow) -> Iterator[bool]:
+    """Say of each field that ``match`` fills whether ``flow`` meets it."""
+    if match.protocols:
+        yield flow.protocol in match.protocols
+    if match.source_ports:
+        yield _port_matches(match.source_ports, flow.source_port)
+    if match.destination_ports:
+        yield _port_matches(match.destination_ports, flow.destination_port)
+    if match.source_prefixes or match.source_sets:
+        yield _address_matches(match.source_prefixes, match.source_sets, flow.source)
+    if match.destination_prefixes or match.destination_sets:
+        yield _address_matches(match.destination_prefixes, match.destination_sets, flow.destination)
+    if match.dscp:
+        yield flow.dscp in match.dscp
+    if match.ingress:
+        yield flow.ingress in match.ingress
+    if match.icmpv6_types:
+        yield flow.icmpv6_type in match.icmpv6_types
+    if match.source_macs:
+        yield flow.source_mac in match.source_macs
+
+
 def _port_matches(ranges: tuple[PortRange, ...], port: int | None) -> bool:
-    if not ranges:
-        return True
     return port is not None and any(ports.first <= port <= ports.last for ports in ranges)
 
 
-def _address_matches(prefixes: tuple[IPv6Network, ...], address: IPv6Address) -> bool:
-    return not prefixes or any(address in prefix for prefix in prefixes)
+def _address_matches(
+    prefixes: tuple[IPv6Network, ...], sets: tuple[PrefixSet, ...], address: IPv6Address
+) -> bool:
+    return any(address in prefix for prefix in prefixes) or any(
+        contains(prefix_set, address) for prefix_set in sets
+    )

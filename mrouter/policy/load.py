@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mrouter.errors import FileError, PolicyError, Problem
-from mrouter.policy.model import Match, Policy, PolicyTable
+from mrouter.policy.model import Match, Policy, PolicyTable, pack_prefix
+from mrouter.policy.prefix_sets import make_packed_set
 from mrouter.policy.schema import DEFAULT_NAME, PolicyFile
+from mrouter.policy.set_files import read_set_files
 from mrouter.toml_model import find_repeats, iter_tables, validate
 from mrouter.toml_source import KeyPath, TomlSource, read_toml, sorted_by_line
 
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-_ACTIONS = ("links", "bicast", "drop")
+ACTIONS = ("links", "balance", "tiers", "bicast", "drop")
+TIER_ACTIONS = ("links", "balance")
 
 
 def load_policies(
@@ -23,30 +26,57 @@ def load_policies(
     """Read the policy file at ``path``.
 
     ``links`` and ``ingress`` are the configured names that the file may use; None accepts any.
-    The file's [default] becomes the last policy. Raises `PolicyError` with every problem found.
+    The files of its sets are read too. The file's [default] becomes the last policy. Raises
+    `PolicyError` with every problem found.
     """
     try:
         source = read_toml(path)
     except FileError as error:
         raise PolicyError(error.problems) from None
-    file, problems = validate(PolicyFile, source, {"links": links, "ingress": ingress})
+    set_prefixes, set_problems = read_set_files(source, path.parent)
+    names = source.data.get("set")
+    known = {"links": links, "ingress": ingress, "sets": names if isinstance(names, dict) else ()}
+    file, problems = validate(PolicyFile, source, known)
     problems += _find_wrong_actions(source)
     problems += find_repeats(source, "policy", "name")
-    if file is None or problems:
-        raise PolicyError(sorted_by_line(problems))
-    default = Policy(DEFAULT_NAME, Match(), file.default.to_action())
-    return PolicyTable((*(policy.to_policy() for policy in file.policy), default))
+    problems += [problem for problem in set_problems if problem.file == source.file]
+    if file is None or problems or set_problems:
+        elsewhere = [problem for problem in set_problems if problem.file != source.file]
+        raise PolicyError([*sorted_by_line(problems), *elsewhere])
+    sets = {
+        name: make_packed_set(
+            name, [*map(pack_prefix, table.prefixes), *set_prefixes.get(name, ())]
+        )
+        for name, table in file.sets.items()
+    }
+    default = Policy(DEFAULT_NAME, Match(), file.default.to_action(), file.default.dscp_remark)
+    return PolicyTable((*(policy.to_policy(sets) for policy in file.policy), default))
 
 
 def _find_wrong_actions(source: TomlSource) -> Iterator[Problem]:
     for path, table in _tables(source):
-        actions = [action for action in _ACTIONS if action in table]
+        actions = [action for action in ACTIONS if action in table]
         if not actions:
             message = "does not say what to do with the packets"
-            yield source.problem(path, message, 'write links = ["lte"], bicast or drop = true')
+            suggestion = 'write links = ["lte"], balance, tiers, bicast or drop = true'
+            yield source.problem(path, message, suggestion)
         if len(actions) > 1:
             message = f"only one of {' and '.join(actions)} can be given"
             yield source.problem((*path, actions[-1]), message, "keep one, or split the policy")
+        yield from _find_wrong_tiers(source, path, table.get("tiers"))
+
+
+def _find_wrong_tiers(source: TomlSource, path: KeyPath, tiers: object) -> Iterator[Problem]:
+    for index, tier in enumerate(tiers if isinstance(tiers, list) else []):
+        if not isinstance(tier, dict):
+            continue
+        given = [key for key in TIER_ACTIONS if key in tier]
+        if not given:
+            suggestion = 'write links = ["lte"] or balance = { lte = 3, wifi = 1 }'
+            yield source.problem((*path, "tiers", index), "names no links", suggestion)
+        if len(given) > 1:
+            message = f"only one of {' and '.join(given)} can be given"
+            yield source.problem((*path, "tiers", index, given[-1]), message, "write two tiers")
 
 
 def _tables(source: TomlSource) -> Iterator[tuple[KeyPath, dict[str, Any]]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 
 
@@ -15,11 +16,50 @@ class PortRange:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixSet:
+    """A named set of prefixes, which may be large and belong to many policies.
+
+    ``digest`` stands for ``prefixes`` where the set is shown or compared.
+    """
+
+    name: str
+    prefixes: tuple[IPv6Network, ...] = field(repr=False, compare=False)
+    digest: str
+
+    def __reduce__(self) -> tuple[Callable[..., PrefixSet], tuple[str, bytes, str]]:
+        """Pickle the prefixes as octets: `ipaddress` pickles text, which takes seconds."""
+        packed = b"".join(pack_prefix(prefix).to_bytes(_PACKED) for prefix in self.prefixes)
+        return unpack_set, (self.name, packed, self.digest)
+
+
+#: Octets of an address and a prefix length.
+_PACKED = 16 + 1
+
+
+def pack_prefix(prefix: IPv6Network) -> int:
+    """Return the prefix as one number: its address, and its length in the last octet."""
+    return int(prefix.network_address) << 8 | prefix.prefixlen
+
+
+def unpack_prefix(packed: int) -> IPv6Network:
+    """Return the prefix that `pack_prefix` made ``packed`` of."""
+    return IPv6Network((packed >> 8, packed & 0xFF))
+
+
+def unpack_set(name: str, packed: bytes, digest: str) -> PrefixSet:
+    numbers = (packed[at : at + _PACKED] for at in range(0, len(packed), _PACKED))
+    prefixes = (unpack_prefix(int.from_bytes(number)) for number in numbers)
+    return PrefixSet(name, tuple(prefixes), digest)
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """What a packet from the mobile network must look like; an empty tuple matches anything.
 
     The packet is always seen as it leaves the vehicle: source is on board, destination is far.
-    ``protocols`` are IPv6 next header numbers, ``dscp`` 0 to 63, ``ingress`` interface names.
+    ``protocols`` are IPv6 next header numbers, ``dscp`` 0 to 63, ``ingress`` interface names,
+    ``source_macs`` as in "02:00:00:00:00:01". An address matches if it is in any of the prefixes
+    or sets of its end. ``none_of`` is what no single field of may match.
     """
 
     protocols: tuple[int, ...] = ()
@@ -29,6 +69,11 @@ class Match:
     destination_prefixes: tuple[IPv6Network, ...] = ()
     dscp: tuple[int, ...] = ()
     ingress: tuple[str, ...] = ()
+    icmpv6_types: tuple[int, ...] = ()
+    source_macs: tuple[str, ...] = ()
+    source_sets: tuple[PrefixSet, ...] = ()
+    destination_sets: tuple[PrefixSet, ...] = ()
+    none_of: Match | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +92,60 @@ class Bicast:
 
 
 @dataclass(frozen=True, slots=True)
+class Tier:
+    """Links of one rank: flows are shared by ``weights``, or the first link that is up has all.
+
+    ``weights`` are 1 to 100, one for each of ``links``; none at all where flows are not shared.
+    """
+
+    links: tuple[str, ...]
+    weights: tuple[int, ...] = ()
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """Return each link's weight; {} where flows are not shared."""
+        return dict(zip(self.links, self.weights, strict=True)) if self.weights else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Use the first of ``tiers`` that has a link up; drop while none has.
+
+    ``by_source``: all flows of one host on board go by one link.
+    """
+
+    tiers: tuple[Tier, ...]
+    by_source: bool = False
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Return every link, the best first: by tier, then by weight, then as written."""
+        return tuple(
+            link
+            for tier in self.tiers
+            for link in sorted(tier.links, key=lambda link: -tier.shares.get(link, 0))
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """Drop every packet."""
 
 
-Action = Steer | Bicast | Drop
+Action = Steer | Bicast | Balance | Drop
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One policy: its name, unique in the file, what it matches, and what it does."""
+    """One policy: its name, unique in the file, what it matches, and what it does.
+
+    ``remark`` is the DSCP that packets leave with, 0 to 63; None leaves theirs.
+    """
 
     name: str
     match: Match
     action: Action
+    remark: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -13,36 +13,40 @@ from pydantic import (
     field_validator,
 )
 
-from mrouter.policy.model import Action, Bicast, Drop, Match, Policy, PortRange, Steer
-from mrouter.policy.values import (
-    PROTOCOLS_WITH_PORTS,
-    parse_code_point,
-    parse_ports,
-    parse_protocol,
-    refuse_overlapping_ports,
+from mrouter.policy.match_schema import CodePoint, MatchTable, SetTable, distinct
+from mrouter.policy.model import (
+    Action,
+    Balance,
+    Bicast,
+    Drop,
+    Policy,
+    Steer,
+    Tier,
 )
 from mrouter.toml_model import (
-    InterfaceName,
     Name,
-    PrefixList,
     StrictModel,
-    as_list,
     check_known,
+    one_of,
     refuse_empty,
-    refuse_repeats,
+    within,
 )
 from mrouter.toml_source import MistakeError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mrouter.policy.model import PrefixSet
+
 #: The name of the policy that the file's [default] makes.
 DEFAULT_NAME = "default"
+_BALANCE_EXAMPLE = "balance = { lte = 3, wifi = 1 }"
+#: What goes by one link together, and whether that is all of one source.
+_STICKINESS = {"flow": False, "source": True}
 
 
 def _check_link(name: str, info: ValidationInfo) -> str:
     return check_known(name, info.context and info.context["links"], "link")
-
-
-def _check_ingress(name: str, info: ValidationInfo) -> str:
-    return check_known(name, info.context and info.context["ingress"], "ingress interface")
 
 
 def _refuse_reserved_name(name: str) -> str:
@@ -57,74 +61,110 @@ def _require_two(links: list[str]) -> list[str]:
     return links
 
 
+def _expect_shares(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise MistakeError("must be a table of links and weights", f"write {_BALANCE_EXAMPLE}")
+    return value
+
+
+def _require_two_shares(shares: dict[str, int]) -> dict[str, int]:
+    if len(shares) < 2:
+        example = f'links = ["{next(iter(shares))}"]' if shares else _BALANCE_EXAMPLE
+        raise MistakeError("balance needs two links or more", f"write {example}")
+    return shares
+
+
+def _expect_tiers(value: Any) -> Any:
+    if not isinstance(value, list):
+        example = f'write tiers = [{{ {_BALANCE_EXAMPLE} }}, {{ links = ["sat"] }}]'
+        raise MistakeError("must be a list of tables", example)
+    return value
+
+
+def _refuse_repeated_links(tiers: list[TierTable]) -> list[TierTable]:
+    known: dict[str, int] = {}
+    for index, tier in enumerate(tiers):
+        for position, link in enumerate(tier.links or tier.balance):
+            if link in known:
+                message = f"{link} stands in tiers[{known[link]}] already"
+                where = ("links", position) if tier.links else ("balance", link)
+                raise MistakeError(message, "keep it once", (index, *where))
+            known[link] = index
+    return tiers
+
+
 def _require_true(value: bool) -> bool:
     if not value:
         raise MistakeError("drop can only be true", "leave the key out, or write drop = true")
     return value
 
 
-_distinct = (BeforeValidator(as_list), AfterValidator(refuse_empty), AfterValidator(refuse_repeats))
 _LinkName = Annotated[Name, AfterValidator(_check_link)]
-_Ingress = Annotated[InterfaceName, AfterValidator(_check_ingress)]
-_Protocol = Annotated[int, PlainValidator(parse_protocol)]
-_CodePoint = Annotated[int, PlainValidator(parse_code_point)]
-_PortList = Annotated[
-    list[Annotated[PortRange, PlainValidator(parse_ports)]],
-    BeforeValidator(as_list),
-    AfterValidator(refuse_empty),
-    AfterValidator(refuse_overlapping_ports),
+_Links = Annotated[list[_LinkName], *distinct]
+_Weight = Annotated[int, AfterValidator(within(1, 100))]
+_Shares = Annotated[
+    dict[_LinkName, _Weight],
+    BeforeValidator(_expect_shares),
+    AfterValidator(_require_two_shares),
 ]
-_MatchPrefixes = Annotated[PrefixList, AfterValidator(refuse_empty)]
-_Links = Annotated[list[_LinkName], *_distinct]
 
 
-class MatchTable(StrictModel):
-    """What a packet must look like; a key that is absent matches anything."""
+class TierTable(StrictModel):
+    """Links of one rank: exactly one of ``links`` and ``balance``."""
 
-    protocol: Annotated[list[_Protocol], *_distinct] = Field(default_factory=list)
-    source_port: _PortList = Field(default_factory=list)
-    destination_port: _PortList = Field(default_factory=list)
-    source: _MatchPrefixes = Field(default_factory=list)
-    destination: _MatchPrefixes = Field(default_factory=list)
-    dscp: Annotated[list[_CodePoint], *_distinct] = Field(default_factory=list)
-    ingress: Annotated[list[_Ingress], *_distinct] = Field(default_factory=list)
+    links: _Links = Field(default_factory=list)
+    balance: _Shares = Field(default_factory=dict)
 
-    @field_validator("source_port", "destination_port")
-    @classmethod
-    def _require_protocol_with_ports(
-        cls, ports: list[PortRange], info: ValidationInfo
-    ) -> list[PortRange]:
-        protocols = info.data.get("protocol")
-        if protocols is None:  # the protocol itself is wrong, and has its own problem
-            return ports
-        example = 'write protocol = "udp" or ["tcp", "udp"] beside it'
-        if not protocols:
-            raise MistakeError("a port needs a protocol that has ports", example)
-        for protocol in protocols:
-            if protocol not in PROTOCOLS_WITH_PORTS:
-                raise MistakeError(f"protocol {protocol} has no ports", example)
-        return ports
+    def to_tier(self) -> Tier:
+        """Return the tier as data."""
+        return _make_tier(self.balance) if self.balance else Tier(tuple(self.links))
 
-    def to_match(self) -> Match:
-        """Return the match as data."""
-        return Match(
-            protocols=tuple(self.protocol),
-            source_ports=tuple(self.source_port),
-            destination_ports=tuple(self.destination_port),
-            source_prefixes=tuple(self.source),
-            destination_prefixes=tuple(self.destination),
-            dscp=tuple(self.dscp),
-            ingress=tuple(self.ingress),
-        )
+
+def _make_tier(shares: dict[str, int]) -> Tier:
+    return Tier(tuple(shares), tuple(shares.values()))
+
+
+_Tiers = Annotated[
+    list[TierTable],
+    BeforeValidator(_expect_tiers),
+    AfterValidator(refuse_empty),
+    AfterValidator(_refuse_repeated_links),
+]
 
 
 class ActionTable(StrictModel):
-    """What is done with a packet: exactly one of ``links``, ``bicast`` and ``drop``."""
+    """What is done with a packet: one of ``links``, ``balance``, ``tiers``, ``bicast``, ``drop``.
+
+    ``dscp_remark`` may stand beside all but ``drop``.
+    """
 
     links: _Links = Field(default_factory=list)
+    balance: _Shares = Field(default_factory=dict)
+    tiers: _Tiers = Field(default_factory=list)
+    sticky: Annotated[bool, PlainValidator(one_of(_STICKINESS))] = False
     bicast: Annotated[_Links, AfterValidator(_require_two)] = Field(default_factory=list)
     copies: int | None = None
     drop: Annotated[bool, AfterValidator(_require_true)] = False
+    dscp_remark: CodePoint | None = None
+
+    @field_validator("sticky")
+    @classmethod
+    def _check_sticky(cls, sticky: bool, info: ValidationInfo) -> bool:
+        balance, tiers = info.data.get("balance"), info.data.get("tiers")
+        if balance is None or tiers is None:  # they are wrong, and have their own problem
+            return sticky
+        if not balance and not any(tier.balance for tier in tiers):
+            raise MistakeError(
+                "sticky stands only beside balance", "leave it out: what is not shared stays"
+            )
+        return sticky
+
+    @field_validator("dscp_remark")
+    @classmethod
+    def _refuse_remark_of_nothing(cls, remark: int, info: ValidationInfo) -> int:
+        if info.data.get("drop"):
+            raise MistakeError("what is dropped leaves with no DSCP", "leave it out")
+        return remark
 
     @field_validator("copies")
     @classmethod
@@ -144,6 +184,11 @@ class ActionTable(StrictModel):
             return Drop()
         if self.bicast:
             return Bicast(tuple(self.bicast), self.copies or len(self.bicast))
+        tiers = tuple(tier.to_tier() for tier in self.tiers)
+        if self.balance:
+            tiers = (_make_tier(self.balance),)
+        if tiers:
+            return Balance(tiers, self.sticky)
         return Steer(tuple(self.links))
 
 
@@ -153,13 +198,15 @@ class PolicyEntry(ActionTable):
     name: Annotated[Name, AfterValidator(_refuse_reserved_name)] = Field(examples=['name = "call"'])
     match: MatchTable = MatchTable()
 
-    def to_policy(self) -> Policy:
-        """Return the policy as data."""
-        return Policy(self.name, self.match.to_match(), self.to_action())
+    def to_policy(self, sets: Mapping[str, PrefixSet]) -> Policy:
+        """Return the policy as data; ``sets`` are the file's."""
+        match = self.match.to_match(sets)
+        return Policy(self.name, match, self.to_action(), self.dscp_remark)
 
 
 class PolicyFile(StrictModel):
     """The whole file."""
 
+    sets: dict[Name, SetTable] = Field(default_factory=dict, alias="set")
     policy: list[PolicyEntry] = Field(default_factory=list)
     default: ActionTable = Field(examples=['[default] and below it links = ["lte", "wifi"]'])

@@ -20,7 +20,18 @@ CODE_POINTS = {
     "ef": 46,
 }
 
+#: Those that begin a flow or answer one: the kernel keeps no flow of any other type, an error goes
+#: with the flow that it speaks of (RFC 4443 §2.1: below 128), and the rest goes by the default.
+ICMPV6_TYPES = {
+    "echo-request": 128,
+    "echo-reply": 129,
+    "node-information-query": 139,
+    "node-information-reply": 140,
+}
+
 _LAST_PORT = 65535
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_GROUP_BIT = 0x01
 _PORTS = re.compile(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?")
 
 
@@ -34,7 +45,27 @@ def parse_code_point(value: Any) -> int:
     return _parse_named_number(value, CODE_POINTS, 63, "DSCP")
 
 
+def parse_icmpv6_type(value: Any) -> int:
+    """Read the type of an ICMPv6 message that belongs to a flow, or raise `MistakeError`."""
+    number = _parse_named_number(value, ICMPV6_TYPES, 255, "ICMPv6 type")
+    if number not in ICMPV6_TYPES.values():
+        message = f"no flow is known by ICMPv6 type {number}"
+        raise MistakeError(message, f"known: {', '.join(ICMPV6_TYPES)}")
+    return number
+
+
+def parse_mac(value: Any) -> str:
+    """Read a device's MAC address, or raise `MistakeError`; returns it in lower case."""
+    text = value.lower() if isinstance(value, str) else ""
+    if not _MAC.fullmatch(text):
+        raise MistakeError(f"{show(value)} is not a MAC address", 'as in "02:00:00:00:00:01"')
+    if int(text[:2], 16) & _GROUP_BIT:
+        raise MistakeError(f"{text} is a group address, which no device sends from")
+    return text
+
+
 def _parse_named_number(value: Any, names: dict[str, int], highest: int, what: str) -> int:
+    article = "an" if what.startswith("I") else "a"
     if isinstance(value, str):
         if value.lower() in names:
             return names[value.lower()]
@@ -42,9 +73,11 @@ def _parse_named_number(value: Any, names: dict[str, int], highest: int, what: s
             raise MistakeError(f"{show(value)} is text", "write the number without quotes")
         raise MistakeError(f"unknown {what} {show(value)}", suggest(value, names))
     if isinstance(value, bool) or not isinstance(value, int):
-        raise MistakeError(f"must be the name or number of a {what}", f"known: {', '.join(names)}")
+        raise MistakeError(
+            f"must be the name or number of {article} {what}", f"known: {', '.join(names)}"
+        )
     if not 0 <= value <= highest:
-        raise MistakeError(f"a {what} number is from 0 to {highest}, this is {show(value)}")
+        raise MistakeError(f"{article} {what} number is from 0 to {highest}, this is {show(value)}")
     return value
 
 

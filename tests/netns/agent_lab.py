@@ -205,8 +205,11 @@ class AgentLab:
         thread.join()
         return opened[0]
 
-    def sender(self, node):
-        return Sender(self.open_in(node, socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW))
+    def sender(self, node, interface=None):
+        endpoint = self.open_in(node, socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        if interface is not None:
+            endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        return Sender(endpoint)
 
     def sniffer(self, node, interface):
         kind = socket.SOCK_DGRAM, socket.htons(ETH_P_IPV6)

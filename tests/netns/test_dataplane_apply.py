@@ -37,7 +37,7 @@ from mrouter.dataplane.home_agent import build_home_agent
 from mrouter.dataplane.mobile_router import build_mobile_router
 from mrouter.dataplane.nft import Chain
 from mrouter.errors import DataplaneError
-from mrouter.policy.model import Bicast, Match, Policy, PolicyTable, PortRange, Steer
+from mrouter.policy.model import Balance, Bicast, Match, Policy, PolicyTable, PortRange, Steer, Tier
 
 pytestmark = pytest.mark.netns
 
@@ -117,7 +117,12 @@ def random_ports(random):
 
 def random_action(random):
     links = tuple(random.sample(LINKS, random.randint(1, 3)))
-    return Bicast(links, 2) if len(links) > 1 and random.random() < 0.4 else Steer(links)
+    kind = random.random()
+    if len(links) > 1 and kind < 0.3:
+        return Bicast(links, 2)
+    if len(links) > 1 and kind < 0.6:
+        return Balance((Tier(links, tuple(random.randint(1, 9) for _ in links)),))
+    return Steer(links)
 
 
 def random_policies(random):

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
+import os
 import re
+import socket
+import struct
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 from random import Random
 
 import pytest
-from dataplane_world import CN, LTE, make_home_agent, make_mobile_router
+from dataplane_world import CN, ETH_P_IPV6, LTE, make_home_agent, make_mobile_router
 from scapy.layers.inet import TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
+from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6Unknown, IPv6
+from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from mrouter.dataplane import marks
 from mrouter.dataplane.classify import number_policies
 from mrouter.lab import plan
-from mrouter.policy.find import Flow, find_policy
+from mrouter.policy.find import Flow, find_policy, matches
 from mrouter.policy.model import Match, Policy, PolicyTable, PortRange, Steer
+from mrouter.policy.prefix_sets import make_prefix_set
 
 pytestmark = pytest.mark.netns
 
-TABLES = 10
+TABLES = 20
 POLICIES_A_TABLE = 25
 PACKETS_A_TABLE = 60
 
@@ -30,6 +39,10 @@ PORTS = range(20)
 SUBNETS = 6
 CODE_POINTS = (0, 10, 46)
 FAR = [CN, *(CN + step for step in range(1, 4))]
+ECHO_REQUEST, ECHO_REPLY, NODE_INFORMATION_QUERY = 128, 129, 139
+#: <linux/if_tun.h>
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+MACS = [f"02:00:00:00:01:{last:02x}" for last in range(3)]
 
 
 def sample(random, values, most):
@@ -62,42 +75,71 @@ def random_destinations(random):
     )
 
 
-def random_match(random):
-    if random.random() < 0.5:
-        return Match(sample(random, WITH_PORTS, 2), (), random_ports(random))
+def random_sets(random):
+    """Return some sets of each end, which many policies are to share."""
+    return [
+        [make_prefix_set(f"{end}-{index}.x", make(random)) for index in range(2)]
+        for end, make in (("here", random_sources), ("there", random_destinations))
+    ]
+
+
+def random_match(random, sets):
+    if random.random() < 0.4:
+        ports = Match(sample(random, WITH_PORTS, 2), (), random_ports(random))
+        more = random_fields(random, sets, True, 1)
+        one = random.choice(["source_macs", "source_sets", "destination_sets", "none_of", ""])
+        if one == "none_of":
+            return replace(ports, none_of=random_fields(random, sets, True, 0.25))
+        return replace(ports, **{one: getattr(more, one)}) if one else ports
     with_ports = random.random() < 0.5
     every = (TCP_NUMBER, UDP_NUMBER, ICMPV6_NUMBER, GRE_NUMBER, ESP_NUMBER)
     some = random.random() < 0.5
+    match = random_fields(random, sets, with_ports, 0.4)
+    if with_ports or some:
+        match = replace(match, protocols=sample(random, WITH_PORTS if with_ports else every, 3))
+    if random.random() < 0.5:
+        none_of = random_fields(random, sets, with_ports, 0.25)
+        if random.random() < 0.2:
+            none_of = replace(none_of, protocols=sample(random, every, 2))
+        match = replace(match, none_of=none_of)
+    return match
 
-    def maybe(values, chance=0.4):
+
+def random_fields(random, sets, with_ports, chance):
+    """Return a match that fills each field but the protocols by ``chance``."""
+    here, there = sets
+
+    def maybe(values, chance=chance):
         return values if random.random() < chance else ()
 
     return Match(
-        protocols=sample(random, WITH_PORTS if with_ports else every, 3)
-        if with_ports or some
-        else (),
         source_ports=maybe(random_ports(random)) if with_ports else (),
         destination_ports=maybe(random_ports(random)) if with_ports else (),
         source_prefixes=maybe(random_sources(random)),
         destination_prefixes=maybe(random_destinations(random)),
         dscp=maybe(sample(random, CODE_POINTS, 2)),
-        ingress=maybe(random.choice([("lan0",), ("lan9",), ("lan9", "lan0")])),
+        ingress=maybe(random.choice([("lan0",), ("lan9",), ("lan9", "lan0")]), chance / 2),
+        icmpv6_types=maybe(sample(random, (ECHO_REQUEST, NODE_INFORMATION_QUERY), 2), chance / 3),
+        source_macs=maybe(sample(random, MACS, 2)),
+        source_sets=maybe(sample(random, here, 2)),
+        destination_sets=maybe(sample(random, there, 2)),
     )
 
 
 def random_table(random):
-    """Return a table whose first policies do not take it all: each looks at two things or more."""
+    """Return a table whose first policies do not take it all: each takes a fifth at most."""
     policies = []
+    sets = random_sets(random)
+    flows = [random_flow(random, host) for host in range(1, 41)]
     while len(policies) < POLICIES_A_TABLE:
-        match = random_match(random)
-        looks = match.protocols, match.source_ports, match.destination_ports, match.dscp
-        if sum(map(bool, (*looks, match.source_prefixes, match.destination_prefixes))) > 1:
+        match = random_match(random, sets)
+        if sum(matches(match, flow) for flow in flows) <= len(flows) / 5:
             policies.append(Policy(f"policy-{len(policies)}", match, Steer((LTE,))))
     return PolicyTable((*policies, Policy("default", Match(), Steer((LTE,)))))
 
 
 def random_flow(random, host):
-    protocol = random.choice([TCP_NUMBER, UDP_NUMBER] * 2 + [ICMPV6_NUMBER, GRE_NUMBER, ESP_NUMBER])
+    protocol = random.choice([TCP_NUMBER, UDP_NUMBER, ICMPV6_NUMBER] * 2 + [GRE_NUMBER, ESP_NUMBER])
     with_ports = protocol in WITH_PORTS
     return Flow(
         protocol=protocol,
@@ -107,6 +149,10 @@ def random_flow(random, host):
         destination_port=random.choice(PORTS) if with_ports else None,
         dscp=random.choice(CODE_POINTS),
         ingress="lan0",
+        icmpv6_type=random.choice([ECHO_REQUEST, NODE_INFORMATION_QUERY])
+        if protocol == ICMPV6_NUMBER
+        else None,
+        source_mac=random.choice(MACS),
     )
 
 
@@ -116,10 +162,27 @@ def make_packet(flow):
         return header / TCP(sport=flow.source_port, dport=flow.destination_port, flags="S")
     if flow.protocol == UDP_NUMBER:
         return header / UDP(sport=flow.source_port, dport=flow.destination_port)
-    if flow.protocol == ICMPV6_NUMBER:
+    if flow.icmpv6_type == ECHO_REQUEST:
         return header / ICMPv6EchoRequest(id=1)
+    if flow.icmpv6_type is not None:
+        return header / ICMPv6Unknown(type=flow.icmpv6_type, msgbody=bytes(12))
     header.nh = flow.protocol
     return header / Raw(bytes(16))
+
+
+def send_frames(world, flows):
+    """Send a packet of each flow from its device's own MAC address."""
+    links = json.loads(world.lab.execute("mr", ["ip", "-j", "link", "show", "lan0"]).stdout)
+    routes = json.loads(
+        world.lab.execute("lfn", ["ip", "-6", "-j", "route", "get", str(CN)]).stdout
+    )
+    with contextlib.closing(
+        world.nodes["lfn"](socket.socket, socket.AF_PACKET, socket.SOCK_RAW, 0)
+    ) as sender:
+        sender.bind((routes[0]["dev"], ETH_P_IPV6))
+        for flow in flows:
+            frame = Ether(src=flow.source_mac, dst=links[0]["address"]) / make_packet(flow)
+            sender.send(bytes(frame))
 
 
 def read_verdicts(world, numbers):
@@ -141,7 +204,7 @@ def test_the_kernel_finds_the_policy_that_plain_reading_finds(world, seed):
     world.apply_ha(make_home_agent(links=[]))
     flows = [random_flow(random, host) for host in range(1, PACKETS_A_TABLE + 1)]
 
-    world.send("lfn", *map(make_packet, flows))
+    send_frames(world, flows)
 
     wanted = {flow.source: find_policy(table, flow).name for flow in flows}
     assert len(set(wanted.values())) > 5
@@ -153,13 +216,13 @@ def test_a_verdict_stays_with_its_flow_over_a_reload_that_does_not_concern_it(wo
     flows = [random_flow(random, host) for host in range(1, 31)]
     before = random_table(random)
     world.apply_mr(make_mobile_router(policies=before))
-    world.send("lfn", *map(make_packet, flows))
+    send_frames(world, flows)
     verdicts = read_verdicts(world, number_policies(before))
     last = PolicyTable((*before.policies[:-1], Policy("new", Match((99,)), Steer((LTE,))),
                         before.policies[-1]))  # fmt: skip
 
     world.apply_mr(make_mobile_router(policies=last))
-    world.send("lfn", *map(make_packet, flows))
+    send_frames(world, flows)
 
     assert read_verdicts(world, number_policies(last)) == verdicts
 
@@ -173,3 +236,73 @@ def test_a_flow_is_classified_again_when_a_policy_before_its_own_has_changed(wor
         world.apply_mr(make_mobile_router(policies=table))
         world.send("lfn", make_packet(flow))
         assert read_verdicts(world, number_policies(table)) == {flow.source: name}
+
+
+def test_a_set_that_changes_is_obeyed_at_once(world):
+    random = Random(1)
+    far = [CN + step for step in range(32)]
+    flows = [
+        Flow(UDP_NUMBER, source_of(1, host), address, 7, 7, ingress="lan0", source_mac=MACS[0])
+        for host, address in enumerate(far, start=1)
+    ]
+    for _ in range(12):
+        prefixes = [
+            IPv6Network((random.choice(far), random.randint(125, 128)), strict=False)
+            for _ in range(random.randint(1, 9))
+        ]
+        match = Match(destination_sets=(make_prefix_set("there", prefixes),))
+        table = PolicyTable(
+            (Policy("in", match, Steer((LTE,))), Policy("default", Match(), Steer((LTE,))))
+        )
+        world.apply_mr(make_mobile_router(policies=table))
+        send_frames(world, flows)
+        assert read_verdicts(world, number_policies(table)) == {
+            flow.source: find_policy(table, flow).name for flow in flows
+        }
+
+
+NOT_A_DEVICE = PolicyTable(
+    (
+        Policy("others", Match(none_of=Match(source_macs=(MACS[0],))), Steer((LTE,))),
+        Policy("default", Match(), Steer((LTE,))),
+    )
+)
+
+
+def test_what_the_router_itself_sends_has_no_mac_address(world):
+    world.apply_mr(make_mobile_router(policies=NOT_A_DEVICE))
+
+    flow = Flow(UDP_NUMBER, plan.HOME_ADDRESS, CN, 7, 7)
+    world.send("mr", make_packet(flow))
+
+    assert find_policy(NOT_A_DEVICE, flow).name == "others"
+    assert read_verdicts(world, number_policies(NOT_A_DEVICE)) == {flow.source: "others"}
+
+
+def test_what_comes_in_by_an_interface_without_mac_addresses_has_none(world):
+    flow = Flow(UDP_NUMBER, source_of(1, 1), CN, 7, 7, ingress="tun9")
+    device = world.nodes["mr"](os.open, "/dev/net/tun", os.O_RDWR)
+    try:
+        request = struct.pack("16sH22x", b"tun9", IFF_TUN | IFF_NO_PI)
+        world.nodes["mr"](fcntl.ioctl, device, TUNSETIFF, request)
+        world.lab.execute("mr", ["ip", "link", "set", "tun9", "up"])
+        world.apply_mr(make_mobile_router(policies=NOT_A_DEVICE, ingress=("lan0", "tun9")))
+
+        os.write(device, bytes(make_packet(flow)))
+
+        assert read_verdicts(world, number_policies(NOT_A_DEVICE)) == {flow.source: "others"}
+    finally:
+        os.close(device)
+
+
+def test_the_answer_to_a_ping_from_far_meets_the_policy_of_echo_replies(world):
+    match = Match(icmpv6_types=(ECHO_REPLY,))
+    table = PolicyTable(
+        (Policy("pong", match, Steer((LTE,))), Policy("default", Match(), Steer((LTE,))))
+    )
+    world.apply_mr(make_mobile_router(policies=table))
+
+    world.send("cn", IPv6(src=str(CN), dst=str(plan.LFN_ADDRESS)) / ICMPv6EchoRequest(id=1))
+
+    numbers = number_policies(table)
+    world.wait_for(lambda: read_verdicts(world, numbers) == {CN: "pong"})

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 
 import pytest
 from agent_lab import HOME_AGENT, MOBILE_ROUTER, wait_until
 from home_lab import HOME_AGENT_AT_HOME, HomeLab
 
 from mrouter.lab import plan
+from mrouter.lab.configs import SPI
+from mrouter.protocol.keys import to_ntp_timestamp
+from mrouter.wire.constants import BindingStatus
+from mrouter.wire.messages import BindingAcknowledgement, BindingUpdate, Packet
+from mrouter.wire.options import CareOfAddressInformation, MnHaAuthentication, ReplayProtection
 
 pytestmark = [
     pytest.mark.netns,
@@ -144,3 +151,33 @@ def test_a_home_agent_that_starts_while_the_vehicle_is_at_home_reaches_it_there(
     lab.start(HOME_AGENT)
     assert lab.ping("cn", LFN)
     assert lab.ping("cn", HOME)
+
+
+def test_a_refusal_reaches_the_vehicle_at_home_past_its_tunnels():
+    with DepotLab(ifpri=99) as lab:
+        lab.start()
+        # by hand from here on
+        lab.end(MOBILE_ROUTER, signal.SIGKILL)
+        lab.topology.execute("mr", ["nft", "delete", "table", "ip6", "mrouter"])
+        lab.arrive()
+        home_agent, ifid = plan.HA_ADDRESS, next(iter(lab.bindings().values()))["ifid"]
+        late = BindingUpdate(
+            sequence=1,
+            lifetime=0,
+            acknowledge=True,
+            home_registration=True,
+            mobile_router=True,
+            multiple=True,
+            options=(
+                CareOfAddressInformation(ifid, 0),
+                ReplayProtection(to_ntp_timestamp(time.time() - 3600)),
+                MnHaAuthentication(SPI),
+            ),
+        )
+        sniffer = lab.sniffer("mr", "depot0")
+        sender = lab.sender("mr", interface="depot0")
+        sender.message(Packet(plan.HOME_ADDRESS, home_agent, late), lab.key())
+        answer = sniffer.find_message(BindingAcknowledgement)
+        assert (answer.source, answer.destination) == (home_agent, plan.HOME_ADDRESS)
+        assert answer.message.status == BindingStatus.ID_MISMATCH
+        assert len(lab.bindings()) == 3

@@ -2,12 +2,24 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mrouter.agent.downlink import compile_downlink, describe_downlink
 from mrouter.policy.find import Flow, find_policy
-from mrouter.policy.model import Bicast, Drop, Match, Policy, PolicyTable, PortRange, Steer
+from mrouter.policy.model import (
+    Balance,
+    Bicast,
+    Drop,
+    Match,
+    Policy,
+    PolicyTable,
+    PortRange,
+    Steer,
+    Tier,
+)
+from mrouter.policy.prefix_sets import make_prefix_set
 from mrouter.protocol.flow_bindings import MAX_FLOW_BINDINGS, FlowState, WantedFlow
 from mrouter.wire.traffic_selectors import TrafficSelector
 
@@ -53,9 +65,46 @@ def test_what_matches_everything_asks_for_nothing():
     assert compile_one(Match()) == [WantedFlow(TrafficSelector(), DEFAULT.action.links)]
 
 
+def test_shared_flows_go_by_the_link_of_the_greatest_weight_then_by_the_others():
+    action = Balance((Tier(("wifi", "lte"), (1, 3)), Tier(("sat",))))
+
+    assert compile_one(Match(), action) == [WantedFlow(TrafficSelector(), ("lte", "wifi", "sat"))]
+
+
 def test_policies_by_interface_and_those_that_drop_have_no_flow():
     assert compile_one(Match(ingress=("lan0",))) == []
     assert compile_one(Match(), Drop()) == []
+
+
+def make_set(size):
+    return make_prefix_set(
+        f"set-{size}", [IPv6Network((int(FAR[0]) + (step << 64), 128)) for step in range(size)]
+    )
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        Match(source_macs=("02:00:00:00:00:01",)),
+        Match(icmpv6_types=(128,)),
+        Match(none_of=Match(dscp=(46,))),
+        Match(destination_sets=(make_set(9),)),
+        Match(source_sets=(make_set(5), make_set(4))),
+    ],
+)
+def test_what_a_traffic_selector_cannot_say_has_no_flow(match):
+    table = PolicyTable((Policy("one", match, DEFAULT.action), DEFAULT))
+    flows = compile_downlink(table)
+    assert [flow.policy for flow in flows] == ["default"]
+    assert describe_downlink(table, flows, ())["one"] == "not-expressible"
+
+
+def test_each_prefix_of_a_small_set_has_a_flow():
+    network = IPv6Network("2001:db8:e::/128")
+    flows = compile_one(Match(destination_prefixes=(network,), destination_sets=(make_set(8),)))
+    sources = {flow.selector.source for flow in flows}
+    assert sources == {(prefix[0], prefix[0]) for prefix in (network, *make_set(8).prefixes)}
+    assert {flow.selector.destination for flow in flows} == {None}
 
 
 def test_there_are_never_more_flows_than_a_home_agent_takes():
@@ -81,22 +130,20 @@ def test_a_policy_stands_as_its_worst_flow_does():
     }
 
 
-prefixes = st.lists(
-    st.builds(
+def prefix_lists(addresses, least=0):
+    prefixes = st.builds(
         lambda address, length: IPv6Network((address, length), strict=False),
-        st.sampled_from(FAR),
+        st.sampled_from(addresses),
         st.integers(124, 128),
-    ),
-    max_size=2,
-).map(tuple)
-own_prefixes = st.lists(
-    st.builds(
-        lambda address, length: IPv6Network((address, length), strict=False),
-        st.sampled_from(ON_BOARD),
-        st.integers(124, 128),
-    ),
-    max_size=2,
-).map(tuple)
+    )
+    return st.lists(prefixes, min_size=least, max_size=2).map(tuple)
+
+
+def set_lists(addresses):
+    one = prefix_lists(addresses, least=1).map(lambda found: (make_prefix_set("some", found),))
+    return st.just(()) | one
+
+
 port_ranges = st.lists(
     st.tuples(st.integers(1, 9), st.integers(0, 3)).map(lambda p: PortRange(p[0], p[0] + p[1])),
     max_size=3,
@@ -112,9 +159,11 @@ def policy_tables(draw):
                 protocols=tuple(draw(st.sets(st.sampled_from([6, UDP]), min_size=1))),
                 source_ports=draw(port_ranges),
                 destination_ports=draw(port_ranges),
-                source_prefixes=draw(own_prefixes),
-                destination_prefixes=draw(prefixes),
+                source_prefixes=draw(prefix_lists(ON_BOARD)),
+                destination_prefixes=draw(prefix_lists(FAR)),
                 dscp=tuple(draw(st.sets(st.integers(0, 3), max_size=2))),
+                source_sets=draw(set_lists(ON_BOARD)),
+                destination_sets=draw(set_lists(FAR)),
             ),
             DEFAULT.action,
         )

@@ -31,7 +31,7 @@ def test_an_empty_ledger_has_no_rows(ledger):
 
 def test_uplink_and_downlink_are_told_apart(ledger):
     ledger.add_sent(sent(CALL, 3), POLICIES, ONE_LINK)
-    ledger.add_received(received(CALL, 1, 2), POLICIES, SLOTS)
+    ledger.add_by_slot("downlink", received(CALL, 1, 2), POLICIES, SLOTS)
 
     assert list(ledger) == [
         ("call", "lte", "downlink", 2, 200),
@@ -42,7 +42,7 @@ def test_uplink_and_downlink_are_told_apart(ledger):
 def test_only_what_is_new_since_last_time_is_added(ledger):
     for total in (3, 5, 5):
         ledger.add_sent(sent(CALL, total), POLICIES, ONE_LINK)
-        ledger.add_received(received(CALL, 1, total), POLICIES, SLOTS)
+        ledger.add_by_slot("downlink", received(CALL, 1, total), POLICIES, SLOTS)
 
     assert [row[3:] for row in ledger] == [(5, 500), (5, 500)]
 
@@ -62,8 +62,8 @@ def test_a_policy_that_moves_to_another_link_keeps_the_totals_apart(ledger):
 
 
 def test_a_slot_that_becomes_another_links_keeps_the_totals_apart(ledger):
-    ledger.add_received(received(CALL, 1, 10), POLICIES, SLOTS)
-    ledger.add_received(received(CALL, 1, 13), POLICIES, {1: "sat"})
+    ledger.add_by_slot("downlink", received(CALL, 1, 10), POLICIES, SLOTS)
+    ledger.add_by_slot("downlink", received(CALL, 1, 13), POLICIES, {1: "sat"})
 
     assert [row[1::2] for row in ledger] == [("lte", 10), ("sat", 3)]
 
@@ -91,14 +91,28 @@ def test_packets_of_a_policy_without_a_link_took_none(ledger):
     assert list(ledger) == []
 
 
+def test_a_balanced_policys_packets_are_counted_by_the_link_that_each_took(ledger):
+    ledger.add_sent(sent(CALL, 9), POLICIES, {})
+    ledger.add_by_slot("uplink", received(CALL, 1, 6) | received(CALL, 2, 3), POLICIES, SLOTS)
+
+    assert [row[1::2] for row in ledger] == [("lte", 6), ("wifi", 3)]
+
+
+def test_the_two_directions_are_counted_from_nothing_each(ledger):
+    ledger.add_by_slot("uplink", received(CALL, 1, 6), POLICIES, SLOTS)
+    ledger.add_by_slot("downlink", received(CALL, 1, 8), POLICIES, SLOTS)
+
+    assert [row[2:4] for row in ledger] == [("downlink", 8), ("uplink", 6)]
+
+
 def test_foreign_bits_of_the_marks_do_not_split_a_row(ledger):
     both = received(BULK, 2, 1, foreign=0x3) | received(BULK, 2, 1)
-    ledger.add_received(both, POLICIES, SLOTS)
+    ledger.add_by_slot("downlink", both, POLICIES, SLOTS)
 
     assert list(ledger) == [("bulk", "wifi", "downlink", 2, 200)]
 
 
 def test_what_has_no_name_is_counted_without_one(ledger):
-    ledger.add_received(received(99, 5, 1), POLICIES, SLOTS)
+    ledger.add_by_slot("downlink", received(99, 5, 1), POLICIES, SLOTS)
 
     assert list(ledger) == [("", "", "downlink", 1, 100)]

@@ -17,7 +17,17 @@ from mrouter.dataplane.nft import render_table
 from mrouter.dataplane.optimized_routes import choose_optimized
 from mrouter.dataplane.state import Encapsulation, RouteOptimization
 from mrouter.dataplane.transformations import Direction
-from mrouter.policy.model import Bicast, Drop, Match, Policy, PolicyTable, PortRange, Steer
+from mrouter.policy.model import (
+    Balance,
+    Bicast,
+    Drop,
+    Match,
+    Policy,
+    PolicyTable,
+    PortRange,
+    Steer,
+    Tier,
+)
 from mrouter.protocol.bindings import (
     MAX_SLOT,
     BindingState,
@@ -127,13 +137,29 @@ def path_lists(draw, usable=either):
     )
 
 
+def make_balances(links):
+    """Return the actions that share flows over the first two of ``links``, before the last one."""
+    first, second, last = links
+    weights = st.tuples(st.integers(1, 100), st.integers(1, 100))
+    tiers = weights.map(lambda pair: (Tier((first, second), pair), Tier((last,))))
+    return st.builds(Balance, tiers, either)
+
+
 @st.composite
 def policy_tables(draw):
     links = st.lists(st.sampled_from(LINKS), unique=True, min_size=1).map(tuple)
     pairs = st.lists(st.sampled_from(LINKS), unique=True, min_size=2).map(tuple)
+    balances = st.permutations(LINKS).flatmap(make_balances)
     actions = st.just(Drop()) | links.map(Steer) | pairs.map(lambda pair: Bicast(pair, 2))
+    actions |= balances
+    remarks = st.none() | st.integers(0, 63)
     policies = [
-        Policy(f"policy-{port}", Match((17,), (), (PortRange(port, port),)), draw(actions))
+        Policy(
+            f"policy-{port}",
+            Match((17,), (), (PortRange(port, port),)),
+            draw(actions),
+            draw(remarks),
+        )
         for port in draw(st.lists(st.integers(1, 99), unique=True, max_size=4))
     ]
     return PolicyTable((*policies, Policy("default", Match(), draw(actions))))

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv6Network
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mrouter.dataplane import marks
 from mrouter.dataplane.classify import compile_classification, flatten_ranges, number_policies
 from mrouter.policy.model import Drop, Match, Policy, PolicyTable, PortRange, Steer
+from mrouter.policy.prefix_sets import make_prefix_set
 
 TOP = 40
 STEER = Steer(("lte",))
@@ -118,3 +121,87 @@ def test_a_policy_of_another_kind_keeps_its_place_between_two_runs_of_ports():
         "meta l4proto . th dport vmap @ports_1_exact",
         f"goto policy_{numbers['default']}",
     )
+
+
+def compile_rules(*policies):
+    """Return the rules of "classify", the default's left out, and the sets."""
+    whole = table(*policies)
+    compiled = compile_classification(whole, number_policies(whole))
+    (classify,) = (chain for chain in compiled.chains if chain.name == "classify")
+    return classify.rules[:-1], compiled.sets
+
+
+HERE = make_prefix_set("here", [IPv6Network("2001:db8:a1::/64")])
+THERE = make_prefix_set("over-there.1", map(IPv6Network, ["2001:db8:c::/49", "2001:db8:d::1/128",
+                                                         "2001:db8:c:8000::/49"]))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"source_macs": ("02:00:00:00:00:01",)},
+        {"source_sets": (HERE,)},
+        {"destination_sets": (HERE,)},
+        {"none_of": Match(dscp=(46,))},
+        {"ingress": ("lan0",)},
+    ],
+)
+def test_what_looks_at_more_than_ports_is_no_element_of_a_map_of_ports(more):
+    match = replace(policy("p", 5004).match, **more)
+
+    rules, sets = compile_rules(Policy("p", match, STEER))
+
+    assert len(rules) == 1
+    assert "vmap" not in rules[0]
+    assert "th dport { 5004 }" in rules[0]
+    assert not any(item.kind == "map" for item in sets)
+
+
+def test_a_set_is_made_once_for_all_that_use_it():
+    users = [
+        Policy(f"p-{number}", Match(dscp=(number,), **{field: (THERE,)}), STEER)
+        for number, field in enumerate(["source_sets", "destination_sets"] * 2)
+    ] + [Policy("not", Match(none_of=Match(destination_sets=(THERE, HERE))), STEER)]
+
+    rules, sets = compile_rules(*users)
+
+    assert {item.name: set(item.elements) for item in sets} == {
+        "set6_over-there.1": {
+            "2001:db8:c::-2001:db8:c:ffff:ffff:ffff:ffff:ffff", "2001:db8:d::1",
+        },
+        "set6_here": {"2001:db8:a1::-2001:db8:a1:0:ffff:ffff:ffff:ffff"},
+    }  # fmt: skip
+    assert [rule.split(" goto")[0] for rule in rules] == [
+        "ip6 dscp { 0 } ip6 saddr @set6_over-there.1",
+        "ip6 dscp { 1 } ip6 daddr @set6_over-there.1",
+        "ip6 dscp { 2 } ip6 saddr @set6_over-there.1",
+        "ip6 dscp { 3 } ip6 daddr @set6_over-there.1",
+        "ip6 daddr != @set6_over-there.1 ip6 daddr != @set6_here",
+    ]
+
+
+def test_sets_that_do_not_change_are_not_made_again():
+    whole = table(Policy("p", Match(source_sets=(HERE,)), STEER))
+    one, other = (compile_classification(whole, number_policies(whole)) for _ in range(2))
+    assert one.sets[-1] is other.sets[-1]
+
+
+def test_prefixes_and_sets_of_one_end_have_a_rule_each_with_one_verdict():
+    match = Match(
+        source_sets=(HERE, THERE),
+        destination_prefixes=(IPv6Network("2001:db8:e::/48"),),
+        destination_sets=(THERE,),
+    )
+    rules, _ = compile_rules(Policy("p", match, STEER))
+    assert len(rules) == 2 * 2
+    assert len({rule.split("goto")[1] for rule in rules}) == 1
+
+
+def test_a_set_that_changes_gives_its_policy_a_new_number():
+    changed = make_prefix_set("here", [IPv6Network("2001:db8:a2::/64")])
+    old, new = (
+        number_policies(table(policy("a", 1), Policy("b", Match(source_sets=(each,)), STEER)))
+        for each in (HERE, changed)
+    )
+    assert old["a"] == new["a"]
+    assert old["b"] != new["b"]

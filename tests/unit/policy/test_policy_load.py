@@ -4,6 +4,7 @@ from ipaddress import IPv6Network
 
 from mrouter.policy.load import load_policies
 from mrouter.policy.model import (
+    Balance,
     Bicast,
     Drop,
     Match,
@@ -11,6 +12,7 @@ from mrouter.policy.model import (
     PolicyTable,
     PortRange,
     Steer,
+    Tier,
 )
 
 
@@ -117,3 +119,49 @@ def test_ranges_may_touch(tmp_path):
 def test_ingress_is_a_name_or_a_list_of_them(tmp_path):
     assert load_match(tmp_path, '{ ingress = "lan0" }').ingress == ("lan0",)
     assert load_match(tmp_path, '{ ingress = ["lan0", "lan1"] }').ingress == ("lan0", "lan1")
+
+
+def load_default(tmp_path, action):
+    return load(tmp_path, f"[default]\n{action}\n").policies[-1]
+
+
+def test_balance_is_one_tier_with_weights(tmp_path):
+    action = load_default(tmp_path, "balance = { lte = 3, wifi = 1 }").action
+    assert action == Balance((Tier(("lte", "wifi"), (3, 1)),))
+
+
+def test_tiers_keep_their_order_and_their_kinds(tmp_path):
+    text = 'tiers = [{ links = "dsl" }, { balance = { lte = 1, wifi = 100 } }, { links = ["sat"] }]'
+    assert load_default(tmp_path, text).action == Balance(
+        (Tier(("dsl",)), Tier(("lte", "wifi"), (1, 100)), Tier(("sat",)))
+    )
+
+
+def test_tiers_may_be_tables_of_their_own(tmp_path):
+    text = '[[default.tiers]]\nbalance.lte = 1\nbalance.wifi = 2\n[[default.tiers]]\nlinks = "sat"'
+    assert load_default(tmp_path, text).action == Balance(
+        (Tier(("lte", "wifi"), (1, 2)), Tier(("sat",)))
+    )
+
+
+def test_stickiness_is_by_flow_or_by_source(tmp_path):
+    balance = "balance = { lte = 3, wifi = 1 }"
+    stickiness = {
+        word: load_default(tmp_path, f'{balance}\nsticky = "{word}"').action.by_source
+        for word in ("flow", "source")
+    }
+    assert stickiness == {"flow": False, "source": True}
+
+
+def test_any_policy_that_sends_may_remark(tmp_path):
+    text = """\
+[[policy]]
+name = "voice"
+bicast = ["lte", "wifi"]
+dscp-remark = "ef"
+[default]
+links = ["lte"]
+dscp-remark = 0
+"""
+    assert [policy.remark for policy in load(tmp_path, text).policies] == [46, 0]
+    assert load_default(tmp_path, 'links = "lte"').remark is None

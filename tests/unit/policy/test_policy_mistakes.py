@@ -123,7 +123,7 @@ def refusals(directory, content):
          "p.toml:16: policy[1].links[1]: lte is given twice (keep it once)"),
         ('links = ["wifi", "lte"]\n', "",
          "p.toml:6: policy[1]: does not say what to do with the packets"
-         ' (write links = ["lte"], bicast or drop = true)'),
+         ' (write links = ["lte"], balance, tiers, bicast or drop = true)'),
         ('links = ["wifi", "lte"]', 'links = ["wifi", "lte"]\ndrop = true',
          "p.toml:17: policy[1].drop: only one of links and drop can be given"
          " (keep one, or split the policy)"),
@@ -144,7 +144,8 @@ def refusals(directory, content):
         ('[default]\nlinks = ["lte", "wifi", "sat"]\n', "", "p.toml: default: is missing"
          ' (write [default] and below it links = ["lte", "wifi"])'),
         ("[default]", '[default]\nname = "x"',
-         "p.toml:18: default.name: unknown key (known: links, bicast, copies, drop)"),
+         "p.toml:18: default.name: unknown key (known: links, balance, tiers, sticky, bicast,"
+         " copies, drop, dscp-remark)"),
         ("[default]", "[defaults]",
          "p.toml:17: defaults: unknown key (did you mean default?)"),
     ],

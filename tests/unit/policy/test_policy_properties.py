@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
@@ -12,6 +13,7 @@ from mrouter.errors import PolicyError
 from mrouter.policy.find import Flow, find_policy
 from mrouter.policy.load import load_policies
 from mrouter.policy.model import (
+    Balance,
     Bicast,
     Drop,
     Match,
@@ -19,11 +21,19 @@ from mrouter.policy.model import (
     PolicyTable,
     PortRange,
     Steer,
+    Tier,
 )
+from mrouter.policy.prefix_sets import make_prefix_set
 
 LINKS = ["lte", "wifi", "sat", "dsl"]
 INGRESS = ["lan0", "lan1"]
 FIRST_PREFIX = int(IPv6Address("2001:db8::"))
+SETS = [
+    make_prefix_set(
+        "odd-1.x", [IPv6Network((FIRST_PREFIX + (number << 80), 64)) for number in (1, 3)]
+    ),
+    make_prefix_set("high", [IPv6Network((FIRST_PREFIX + (4 << 80), 46))]),
+]
 
 
 def subsets(values, least=0):
@@ -49,17 +59,34 @@ def prefix_lists(draw):
 
 
 @st.composite
-def matches(draw):
-    protocols = draw(subsets([6, 17, 58, 132, 136, 50, 47]))
-    ports = port_lists() if protocols and set(protocols) <= {6, 17, 132, 136} else st.just(())
+def fields(draw, ports, types):
+    """Draw a match that asks for no protocol."""
     return Match(
-        protocols,
+        (),
         draw(ports),
         draw(ports),
         draw(prefix_lists()),
         draw(prefix_lists()),
         draw(st.lists(st.integers(0, 63), unique=True, max_size=3).map(tuple)),
         draw(subsets(INGRESS)),
+        draw(types),
+        draw(subsets(["02:00:00:00:00:01", "02:00:00:00:00:0a"])),
+        draw(subsets(SETS)),
+        draw(subsets(SETS)),
+    )
+
+
+@st.composite
+def matches(draw):
+    protocols = draw(subsets([6, 17, 58, 132, 136, 50, 47]))
+    ports = port_lists() if protocols and set(protocols) <= {6, 17, 132, 136} else st.just(())
+    types = subsets([128, 129, 139, 140]) if set(protocols) <= {58} else st.just(())
+    none_of = draw(fields(ports, types))
+    none_of = replace(none_of, protocols=draw(subsets([6, 17, 58, 47])))
+    return replace(
+        draw(fields(ports, types)),
+        protocols=protocols,
+        none_of=draw(st.sampled_from([none_of, None])) if none_of != Match() else None,
     )
 
 
@@ -69,7 +96,22 @@ def bicasts(draw):
     return Bicast(links, draw(st.integers(2, len(links))))
 
 
-actions = st.just(Drop()) | subsets(LINKS, least=1).map(Steer) | bicasts()
+@st.composite
+def balances(draw):
+    left = list(draw(st.permutations(LINKS)))
+    tiers = []
+    for size in draw(st.lists(st.integers(1, len(LINKS)), min_size=1, max_size=3)):
+        links, left = tuple(left[:size]), left[size:]
+        weights = st.lists(st.integers(1, 100), min_size=len(links), max_size=len(links))
+        if len(links) > 1 and draw(st.booleans()):
+            tiers.append(Tier(links, tuple(draw(weights))))
+        elif links:
+            tiers.append(Tier(links))
+    return Balance(tuple(tiers), draw(st.booleans()) and any(tier.weights for tier in tiers))
+
+
+actions = st.just(Drop()) | subsets(LINKS, least=1).map(Steer) | bicasts() | balances()
+remarks = st.none() | st.integers(0, 63)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True)
 
 
@@ -77,24 +119,36 @@ names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True)
 def tables(draw):
     policies = draw(
         st.lists(
-            st.builds(Policy, names.filter(lambda name: name != "default"), matches(), actions),
+            sending_policies(names.filter(lambda name: name != "default"), matches()),
             unique_by=lambda policy: policy.name,
             max_size=4,
         )
     )
-    return PolicyTable((*policies, Policy("default", Match(), draw(actions))))
+    return PolicyTable((*policies, draw(sending_policies(st.just("default"), st.just(Match())))))
+
+
+def sending_policies(names, matches):
+    policies = st.builds(Policy, names, matches, actions, remarks)
+    return policies.filter(lambda policy: policy.action != Drop() or policy.remark is None)
 
 
 def write_table(table):
     *policies, default = table.policies
-    text = ""
+    text = "".join(
+        f'[set."{each.name}"]\nprefixes = {json.dumps(list(map(str, each.prefixes)))}\n'
+        for each in SETS
+    )
     for policy in policies:
-        text += f'[[policy]]\nname = "{policy.name}"\n{write_action(policy.action)}'
+        text += f'[[policy]]\nname = "{policy.name}"\n{write_action(policy)}'
         text += write_match(policy.match)
-    return f"{text}[default]\n{write_action(default.action)}"
+    return f"{text}[default]\n{write_action(default)}"
 
 
 def write_match(match):
+    return write_fields(match, "") + (write_fields(match.none_of, "not-") if match.none_of else "")
+
+
+def write_fields(match, sign):
     lists = {
         "protocol": match.protocols,
         "source-port": [f"{ports.first}-{ports.last}" for ports in match.source_ports],
@@ -102,19 +156,30 @@ def write_match(match):
             ports.first if ports.first == ports.last else f"{ports.first}-{ports.last}"
             for ports in match.destination_ports
         ],
-        "source": [str(prefix) for prefix in match.source_prefixes],
-        "destination": [str(prefix) for prefix in match.destination_prefixes],
+        "source": write_ends(match.source_prefixes, match.source_sets),
+        "destination": write_ends(match.destination_prefixes, match.destination_sets),
         "dscp": match.dscp,
         "ingress": match.ingress,
+        "icmpv6-type": match.icmpv6_types,
+        "source-mac": match.source_macs,
     }
     return "".join(
-        f"match.{key} = {json.dumps(values[0] if len(values) == 1 else values)}\n"
+        f"match.{sign}{key} = {json.dumps(values[0] if len(values) == 1 else values)}\n"
         for key, values in lists.items()
         if values
     )
 
 
-def write_action(action):
+def write_ends(prefixes, sets):
+    return [*(f"@{each.name}" for each in sets), *map(str, prefixes)]
+
+
+def write_action(policy):
+    remark = "" if policy.remark is None else f"dscp-remark = {policy.remark}\n"
+    return remark + write_links(policy.action)
+
+
+def write_links(action):
     match action:
         case Drop():
             return "drop = true\n"
@@ -122,6 +187,16 @@ def write_action(action):
             return f"links = {json.dumps(links)}\n"
         case Bicast(links, copies):
             return f"bicast = {json.dumps(links)}\ncopies = {copies}\n"
+        case Balance(tiers, by_source):
+            sticky = 'sticky = "source"\n' if by_source else ""
+            return f"tiers = [{', '.join(map(write_tier, tiers))}]\n{sticky}"
+
+
+def write_tier(tier):
+    if not tier.weights:
+        return f"{{ links = {json.dumps(tier.links)} }}"
+    shares = ", ".join(f"{link} = {weight}" for link, weight in tier.shares.items())
+    return f"{{ balance = {{ {shares} }} }}"
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +245,8 @@ flows = st.builds(
     destination_port=st.none() | st.integers(0, 65535),
     dscp=st.integers(0, 63),
     ingress=st.sampled_from(INGRESS),
+    icmpv6_type=st.none() | st.integers(128, 140),
+    source_mac=st.sampled_from([None, "02:00:00:00:00:01", "02:00:00:00:00:0a"]),
 )
 
 

@@ -12,17 +12,19 @@ from mrouter.policy.resolve import resolve
 DIRECTORY = Path(__file__).parents[3] / "policies"
 LINKS = ("lte", "wifi", "sat")
 TCP, UDP = 6, 17
+TACHOGRAPH = "02:00:00:00:00:07"
 
 
-def links_for(file, protocol, port, dscp=0, up=LINKS):
+def links_for(file, protocol, port, dscp=0, destination="2001:db8:c::9", mac=None, up=LINKS):
     flow = Flow(
         protocol,
         source=IPv6Address("2001:db8:a1::5"),
-        destination=IPv6Address("2001:db8:c::9"),
+        destination=IPv6Address(destination),
         source_port=40000,
         destination_port=port,
         dscp=dscp,
         ingress="lan0",
+        source_mac=mac,
     )
     table = load_policies(DIRECTORY / f"{file}.toml", LINKS, ["lan0"])
     return resolve(find_policy(table, flow).action, up)
@@ -34,6 +36,7 @@ def test_every_shipped_file_is_tried_below():
         "balanced-bus",
         "single-link",
         "train",
+        "truck",
         "vehicle",
     }
 
@@ -51,13 +54,20 @@ def test_every_shipped_file_is_tried_below():
         ("balanced-bus", (UDP, 9999, 16), ("sat",), ("sat",)),
         ("balanced-bus", (UDP, 9999, 46), LINKS, ("lte", "wifi")),
         ("balanced-bus", (TCP, 25), LINKS, ()),
-        ("balanced-bus", (UDP, 443), LINKS, ("wifi",)),
+        ("balanced-bus", (UDP, 443), LINKS, ("wifi", "lte")),
+        ("balanced-bus", (UDP, 443), ("lte", "sat"), ("lte",)),
         ("balanced-bus", (UDP, 443), ("sat",), ()),
-        ("balanced-bus", (TCP, 22), LINKS, ("lte",)),
+        ("balanced-bus", (TCP, 22), LINKS, ("wifi", "lte")),
+        ("balanced-bus", (TCP, 22), ("sat",), ("sat",)),
         ("train", (TCP, 9999, 48), ("wifi", "sat"), ("wifi", "sat")),
         ("train", (UDP, 5004), ("sat",), ()),
         ("train", (UDP, 53), LINKS, ("lte",)),
         ("train", (TCP, 443), LINKS, ("wifi",)),
+        ("truck", (TCP, 443), ("sat",), ("sat",)),
+        ("truck", (TCP, 443, 0, "2001:db8:d:200::1"), LINKS, ("wifi",)),
+        ("truck", (TCP, 443, 0, "2001:db8:d:200::1"), ("sat",), ()),
+        ("truck", (TCP, 443, 0, "2001:db8:d:1ff::1", TACHOGRAPH), LINKS, ("lte",)),
+        ("truck", (TCP, 443, 0, "2001:db8:d:200::1", TACHOGRAPH), LINKS, ()),
         ("ambulance", (UDP, 9999, 46), LINKS, LINKS),
         ("ambulance", (UDP, 5004), LINKS, ("lte", "wifi")),
         ("ambulance", (TCP, 11112), LINKS, ("lte",)),

@@ -1,0 +1,67 @@
+"""The parts of a mobile router's status, as JSON can carry them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mrouter.agent.base import NO_TRAFFIC, Traffic
+
+if TYPE_CHECKING:
+    from mrouter.agent.usage import UsageLedger
+    from mrouter.links.egress import EgressLink
+    from mrouter.protocol.bindings import UpdateListEntry
+    from mrouter.wire.home_discovery import HomePrefix
+
+
+def describe_prefix(prefix: HomePrefix) -> dict[str, Any]:
+    """Return what the home agent tells of a home prefix."""
+    return {
+        "prefix": str(prefix.prefix),
+        "valid_lifetime": prefix.valid_lifetime,
+        "preferred_lifetime": prefix.preferred_lifetime,
+    }
+
+
+def describe_link(link: EgressLink, counters: Traffic) -> dict[str, Any]:
+    """Return how an egress link is, and what has gone by it."""
+    return {
+        "name": link.name,
+        "interface": link.interface,
+        "up": link.up,
+        "at_home": link.at_home,
+        "reason": link.reason,
+        "addresses": [str(address) for address in link.addresses],
+        "gateway": None if link.gateway is None else str(link.gateway),
+        "uplink": counters.get(f"uplink-{link.name}", NO_TRAFFIC),
+        "downlink": counters.get(f"downlink-{link.name}", NO_TRAFFIC),
+    }
+
+
+def describe_entry(entry: UpdateListEntry, now: float) -> dict[str, Any]:
+    """Return a binding of the Binding Update List; ``now`` in monotonic seconds."""
+    left = 0.0 if entry.expires_at is None else max(0.0, entry.expires_at - now)
+    return {
+        "link": entry.link,
+        "care_of_address": str(entry.care_of_address),
+        "ifid": entry.ifid,
+        "ifpri": entry.ifpri,
+        "slot": entry.slot,
+        "state": entry.state.value,
+        "usable": entry.usable,
+        "lifetime_left": round(left, 3),
+        "status": entry.status,
+    }
+
+
+def describe_traffic(ledger: UsageLedger) -> list[dict[str, Any]]:
+    """Return what each policy's flows have had of each link in each direction."""
+    return [
+        {
+            "policy": policy,
+            "link": link,
+            "direction": direction,
+            "packets": packets,
+            "bytes": octets,
+        }
+        for policy, link, direction, packets, octets in ledger
+    ]

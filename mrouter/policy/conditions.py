@@ -1,0 +1,144 @@
+"""A match taken apart: one condition for each thing that it asks of a packet, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from ipaddress import IPv6Address
+from typing import TYPE_CHECKING, Any
+
+from mrouter.policy.find import matches
+from mrouter.policy.model import (
+    Balance,
+    Bicast,
+    Drop,
+    Match,
+    PortRange,
+    PrefixSet,
+    Steer,
+)
+from mrouter.policy.values import CODE_POINTS, ICMPV6_TYPES, PROTOCOLS, format_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mrouter.policy.find import Flow
+    from mrouter.policy.model import Action, Tier
+
+#: What each condition is called in a file: the fields of a `Match` that make it, any of which is
+#: enough, and the attribute of a `Flow` that it looks at.
+KINDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "protocol": (("protocols",), "protocol"),
+    "icmpv6-type": (("icmpv6_types",), "icmpv6_type"),
+    "source-port": (("source_ports",), "source_port"),
+    "destination-port": (("destination_ports",), "destination_port"),
+    "source": (("source_prefixes", "source_sets"), "source"),
+    "destination": (("destination_prefixes", "destination_sets"), "destination"),
+    "source-mac": (("source_macs",), "source_mac"),
+    "dscp": (("dscp",), "dscp"),
+    "ingress": (("ingress",), "ingress"),
+}
+_NEGATION = "not-"
+_DSCP_NAMES = {number: name for name, number in CODE_POINTS.items()}
+_NAMES = {
+    "protocol": {number: name for name, number in PROTOCOLS.items()},
+    "icmpv6_type": {number: name for name, number in ICMPV6_TYPES.items()},
+    "dscp": _DSCP_NAMES,
+    "remark": _DSCP_NAMES,
+}
+#: What stands for an address that is not given: it is in no prefix but ::/0.
+NO_ADDRESS = IPv6Address(0)
+_NOTHING = (None, "", NO_ADDRESS)
+_MOST_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that a policy asks of a packet.
+
+    ``key`` is its place in the file's match table, ``asks`` what is asked for, ``match`` a match
+    that asks for nothing else, ``attribute`` that of a `Flow` that answers.
+    """
+
+    key: str
+    asks: str
+    match: Match
+    attribute: str
+
+    def holds(self, flow: Flow) -> bool:
+        """Say whether ``flow`` meets the condition."""
+        return matches(self.match, flow)
+
+    def show_answer(self, flow: Flow) -> str:
+        """Return what ``flow`` has where the condition looks; "none" if it has nothing there."""
+        value = getattr(flow, self.attribute)
+        return "none" if value in _NOTHING else show_value(self.attribute, value)
+
+
+def list_conditions(match: Match) -> tuple[Condition, ...]:
+    """Return the conditions of ``match``, all of which a packet must meet; none if it has none."""
+    found = [
+        Condition(kind, _show_values(part, fields, attribute), part, attribute)
+        for kind, (fields, attribute) in KINDS.items()
+        if (part := take_part(match, fields)) != Match()
+    ]
+    if match.none_of is not None:
+        found += [
+            Condition(
+                f"{_NEGATION}{each.key}",
+                f"not {each.asks}",
+                Match(none_of=each.match),
+                each.attribute,
+            )
+            for each in list_conditions(match.none_of)
+        ]
+    return tuple(found)
+
+
+def take_part(match: Match, fields: Iterable[str]) -> Match:
+    """Return a match that has of ``match`` nothing but ``fields``."""
+    return Match(**{field: getattr(match, field) for field in fields})
+
+
+def show_value(attribute: str, value: Any) -> str:
+    """Write ``value`` as a policy file does: by name where it has one."""
+    if isinstance(value, PortRange):
+        return format_ports(value)
+    if isinstance(value, PrefixSet):
+        return f"set {value.name} ({len(value.prefixes)} prefixes, {value.digest[:8]})"
+    return _NAMES.get(attribute, {}).get(value, str(value))
+
+
+def _show_values(match: Match, fields: Iterable[str], attribute: str) -> str:
+    values = [value for field in fields for value in getattr(match, field)]
+    shown = ", ".join(show_value(attribute, value) for value in values[:_MOST_SHOWN])
+    more = len(values) - _MOST_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def describe_action(action: Action) -> str:
+    """Say in one line what ``action`` does."""
+    match action:
+        case Drop():
+            return "drop"
+        case Steer(links):
+            return f"links {', '.join(links)}"
+        case Bicast(links, copies):
+            return f"bicast {', '.join(links)} ({copies} copies)"
+        case Balance(tiers, by_source):
+            shown = "; then ".join(_describe_tier(tier) for tier in tiers)
+            return f"balance {shown}{', sticky by source' if by_source else ''}"
+
+
+def _describe_tier(tier: Tier) -> str:
+    shares = tier.shares
+    return ", ".join(f"{link} = {shares[link]}" if shares else link for link in tier.links)
+
+
+def describe_flow(flow: Flow) -> dict[str, Any]:
+    """Return the packet's fields as JSON can carry them; those that are not known are left out."""
+    values = {each.name: getattr(flow, each.name) for each in fields(flow)}
+    return {
+        name: show_value(name, value) if name in _NAMES or not isinstance(value, int) else value
+        for name, value in values.items()
+        if value not in _NOTHING
+    }

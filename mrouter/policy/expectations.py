@@ -1,0 +1,240 @@
+"""Expectations that stand beside a policy file: for this packet, that policy and those links."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+
+from mrouter.errors import FileError, PolicyError, Problem
+from mrouter.policy.conditions import NO_ADDRESS
+from mrouter.policy.explain import list_links
+from mrouter.policy.find import Flow, find_policy
+from mrouter.policy.resolve import resolve
+from mrouter.policy.values import parse_code_point, parse_icmpv6_type, parse_mac, parse_protocol
+from mrouter.toml_model import (
+    Address,
+    InterfaceName,
+    Name,
+    StrictModel,
+    as_list,
+    check_known,
+    find_repeats,
+    iter_tables,
+    iter_values,
+    refuse_empty,
+    refuse_repeats,
+    validate,
+    within,
+)
+from mrouter.toml_source import (
+    KeyPath,
+    MistakeError,
+    TomlSource,
+    read_toml,
+    show,
+    sorted_by_line,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
+
+    from mrouter.policy.model import PolicyTable
+
+_EXPECT = "expect"
+_RESULTS = ("policy", "links", "drop")
+_NUMBER = re.compile("[0-9]{1,9}")
+_Port = Annotated[int, AfterValidator(within(0, 65535))]
+_LinkNames = Annotated[list[Name], BeforeValidator(as_list), AfterValidator(refuse_repeats)]
+
+
+class PacketTable(StrictModel):
+    """A packet's fields; those that are left out are as in a packet that has none of them."""
+
+    protocol: Annotated[int, PlainValidator(parse_protocol)] = Field(examples=['protocol = "udp"'])
+    source: Address = NO_ADDRESS
+    destination: Address = NO_ADDRESS
+    source_port: _Port | None = None
+    destination_port: _Port | None = None
+    icmpv6_type: Annotated[int, PlainValidator(parse_icmpv6_type)] | None = None
+    source_mac: Annotated[str, PlainValidator(parse_mac)] | None = None
+    dscp: Annotated[int, PlainValidator(parse_code_point)] = 0
+    ingress: InterfaceName | None = None
+
+    def to_flow(self) -> Flow:
+        """Return the packet as data."""
+        return Flow(
+            protocol=self.protocol,
+            source=self.source,
+            destination=self.destination,
+            source_port=self.source_port,
+            destination_port=self.destination_port,
+            dscp=self.dscp,
+            ingress=self.ingress or "",
+            icmpv6_type=self.icmpv6_type,
+            source_mac=self.source_mac,
+        )
+
+
+def _refuse_nameless(name: str) -> str:
+    if not name.strip() or not name.isprintable():
+        raise MistakeError("must be words in one line", 'as in "a call over both radios"')
+    return name
+
+
+def _refuse_false(value: bool) -> bool:
+    if not value:
+        raise MistakeError("drop can only be true", 'leave it out, or write links = ["lte"]')
+    return value
+
+
+class ExpectTable(PacketTable):
+    """One [[expect]]: a packet, the links that are up (all, if left out), and what comes out."""
+
+    name: Annotated[str, AfterValidator(_refuse_nameless)] = Field(examples=['name = "a call"'])
+    up: _LinkNames | None = None
+    policy: Name | None = None
+    links: Annotated[_LinkNames, AfterValidator(refuse_empty)] | None = None
+    drop: Annotated[bool, AfterValidator(_refuse_false)] = False
+
+
+class ExpectFile(StrictModel):
+    """The whole file; ``policies`` is a policy or configuration file, relative to this one."""
+
+    policies: str = Field(examples=['policies = "policy.toml"'])
+    expect: Annotated[list[ExpectTable], AfterValidator(refuse_empty)] = Field(
+        examples=["an [[expect]]"]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """For ``flow``, while ``up`` can carry traffic, that ``policy`` and those ``links``.
+
+    None of ``up`` stands for every link, None of the others for "whatever"; ``links`` are () where
+    the packet is dropped.
+    """
+
+    name: str
+    flow: Flow
+    up: tuple[str, ...] | None
+    policy: str | None
+    links: tuple[str, ...] | None
+
+
+class Expectations:
+    """A file of expectations."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file at ``path``.
+
+        :raises PolicyError: with every problem found.
+        """
+        try:
+            self._source = read_toml(path)
+        except FileError as error:
+            raise PolicyError(error.problems) from None
+        file, problems = validate(ExpectFile, self._source)
+        problems += find_repeats(self._source, _EXPECT, "name")
+        problems += _find_wrong_results(self._source)
+        if file is None or problems:
+            raise PolicyError(sorted_by_line(problems))
+        #: The file that is tried.
+        self.policies = path.parent / file.policies
+        self.items = tuple(_make_expectation(table) for table in file.expect)
+
+    def judge(self, table: PolicyTable, links: Collection[str] | None = None) -> list[Problem]:
+        """Return a problem for each result that is another with ``table``.
+
+        ``links`` are the known ones; None stands for those that the policies name.
+
+        :raises PolicyError: if an expectation names a link or a policy that there is not.
+        """
+        known = links or sorted({link for each in table.policies for link in list_links(each)})
+        names = [policy.name for policy in table.policies]
+        wrong = [
+            problem
+            for path, word in self._list_words()
+            if (problem := self._check_word(path, word, names if path[2] == "policy" else known))
+        ]
+        if wrong:
+            raise PolicyError(sorted_by_line(wrong))
+        return [
+            problem
+            for index, item in enumerate(self.items)
+            for problem in self._judge(index, item, table, known)
+        ]
+
+    def _list_words(self) -> Iterator[tuple[KeyPath, Any]]:
+        for key in ("up", "links", "policy"):
+            yield from iter_values(self._source, _EXPECT, key)
+
+    def _check_word(self, path: KeyPath, word: str, known: Collection[str]) -> Problem | None:
+        try:
+            check_known(word, known, "policy" if path[2] == "policy" else "link")
+        except MistakeError as mistake:
+            return self._source.problem(path, mistake.message, mistake.suggestion)
+        return None
+
+    def _judge(
+        self, index: int, item: Expectation, table: PolicyTable, known: Collection[str]
+    ) -> Iterator[Problem]:
+        policy = find_policy(table, item.flow)
+        links = resolve(policy.action, known if item.up is None else item.up)
+        if item.policy is not None and item.policy != policy.name:
+            message = f"expected {show(item.policy)}, got {show(policy.name)}"
+            yield self._describe(index, "policy", message)
+        if item.links is not None and item.links != links:
+            key = "links" if item.links else "drop"
+            message = f"expected {_show_links(item.links)}, got {_show_links(links)}"
+            by = f" by policy {show(policy.name)}" if policy.name != item.policy else ""
+            yield self._describe(index, key, message + by)
+
+    def _describe(self, index: int, key: str, message: str) -> Problem:
+        return self._source.problem((_EXPECT, index, key), f"{self.items[index].name}: {message}")
+
+
+def read_packet(options: Mapping[str, str | int | None]) -> Flow:
+    """Return the packet that the command line's ``options`` describe, by their keys in a file.
+
+    :raises FileError: with every problem found.
+    """
+    given = {key: _read_number(value) for key, value in options.items() if value is not None}
+    lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in given.items())
+    packet, problems = validate(PacketTable, TomlSource("command line", "\n".join(lines)))
+    if packet is None:
+        raise FileError([replace(each, line=None, key=f"--{each.key}") for each in problems])
+    return packet.to_flow()
+
+
+def _read_number(value: str | int) -> str | int:
+    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
+
+def _make_expectation(table: ExpectTable) -> Expectation:
+    links = () if table.drop else table.links
+    return Expectation(
+        name=table.name,
+        flow=table.to_flow(),
+        up=None if table.up is None else tuple(table.up),
+        policy=table.policy,
+        links=None if links is None else tuple(links),
+    )
+
+
+def _find_wrong_results(source: TomlSource) -> Iterator[Problem]:
+    for path, table in iter_tables(source, _EXPECT):
+        if not any(key in table for key in _RESULTS):
+            suggestion = 'write policy = "call", links = ["lte"] or drop = true'
+            yield source.problem(path, "does not say what is expected", suggestion)
+        if "links" in table and "drop" in table:
+            message = "what is dropped goes by no link"
+            yield source.problem((*path, "drop"), message, "keep links or drop")
+
+
+def _show_links(links: tuple[str, ...]) -> str:
+    return ", ".join(links) if links else "drop"

@@ -1,0 +1,189 @@
+"""What a policy's match and the sets that it names may hold, as pydantic models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv6Network
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+)
+
+from mrouter.policy.model import Match, PortRange
+from mrouter.policy.values import (
+    PROTOCOLS,
+    PROTOCOLS_WITH_PORTS,
+    parse_code_point,
+    parse_icmpv6_type,
+    parse_mac,
+    parse_ports,
+    parse_protocol,
+    refuse_overlapping_ports,
+)
+from mrouter.toml_model import (
+    InterfaceName,
+    PrefixList,
+    StrictModel,
+    as_list,
+    check_known,
+    parse_prefix,
+    refuse_empty,
+    refuse_nested_prefixes,
+    refuse_repeats,
+)
+from mrouter.toml_source import MistakeError, show, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mrouter.policy.model import PrefixSet
+
+#: In a list of prefixes a set's name stands behind it.
+_SET_SIGN = "@"
+_NEGATION = "not_"
+
+
+def _check_ingress(name: str, info: ValidationInfo) -> str:
+    return check_known(name, info.context and info.context["ingress"], "ingress interface")
+
+
+def parse_prefix_or_set(value: Any, info: ValidationInfo) -> IPv6Network | str:
+    """Read a prefix, or the name of a known set behind a @, or raise `MistakeError`."""
+    if not isinstance(value, str) or not value.startswith(_SET_SIGN):
+        return parse_prefix(value)
+    known = [f"{_SET_SIGN}{name}" for name in info.context["sets"]] if info.context else [value]
+    if value not in known:
+        message = f"unknown set {show(value)}"
+        raise MistakeError(message, suggest(value, known) or "write a [set.NAME] table for it")
+    return value
+
+
+def _refuse_nested(ends: list[IPv6Network | str]) -> list[IPv6Network | str]:
+    prefixes = {at: end for at, end in enumerate(ends) if isinstance(end, IPv6Network)}
+    try:
+        refuse_nested_prefixes(list(prefixes.values()))
+    except MistakeError as mistake:
+        places = list(prefixes)
+        at = tuple(places[step] for step in mistake.at if isinstance(step, int))
+        raise MistakeError(mistake.message, mistake.suggestion, at) from None
+    return ends
+
+
+distinct = (BeforeValidator(as_list), AfterValidator(refuse_empty), AfterValidator(refuse_repeats))
+CodePoint = Annotated[int, PlainValidator(parse_code_point)]
+_Protocols = Annotated[list[Annotated[int, PlainValidator(parse_protocol)]], *distinct]
+_Ports = Annotated[
+    list[Annotated[PortRange, PlainValidator(parse_ports)]],
+    BeforeValidator(as_list),
+    AfterValidator(refuse_empty),
+    AfterValidator(refuse_overlapping_ports),
+]
+_Ends = Annotated[
+    list[Annotated[IPv6Network | str, PlainValidator(parse_prefix_or_set)]],
+    BeforeValidator(as_list),
+    AfterValidator(refuse_empty),
+    AfterValidator(_refuse_nested),
+    AfterValidator(refuse_repeats),
+]
+_CodePoints = Annotated[list[CodePoint], *distinct]
+_Ingress = Annotated[list[Annotated[InterfaceName, AfterValidator(_check_ingress)]], *distinct]
+_Icmpv6Types = Annotated[list[Annotated[int, PlainValidator(parse_icmpv6_type)]], *distinct]
+_Macs = Annotated[list[Annotated[str, PlainValidator(parse_mac)]], *distinct]
+
+
+class SetTable(StrictModel):
+    """One [set.NAME]: prefixes written here, in a file, or both."""
+
+    prefixes: Annotated[PrefixList, AfterValidator(refuse_empty)] = Field(default_factory=list)
+    file: str | None = None
+
+
+class MatchTable(StrictModel):
+    """What a packet must look like, and must not: a key that is absent matches anything."""
+
+    protocol: _Protocols = Field(default_factory=list)
+    source_port: _Ports = Field(default_factory=list)
+    destination_port: _Ports = Field(default_factory=list)
+    source: _Ends = Field(default_factory=list)
+    destination: _Ends = Field(default_factory=list)
+    dscp: _CodePoints = Field(default_factory=list)
+    ingress: _Ingress = Field(default_factory=list)
+    icmpv6_type: _Icmpv6Types = Field(default_factory=list)
+    source_mac: _Macs = Field(default_factory=list)
+    not_protocol: _Protocols = Field(default_factory=list)
+    not_source_port: _Ports = Field(default_factory=list)
+    not_destination_port: _Ports = Field(default_factory=list)
+    not_source: _Ends = Field(default_factory=list)
+    not_destination: _Ends = Field(default_factory=list)
+    not_dscp: _CodePoints = Field(default_factory=list)
+    not_ingress: _Ingress = Field(default_factory=list)
+    not_icmpv6_type: _Icmpv6Types = Field(default_factory=list)
+    not_source_mac: _Macs = Field(default_factory=list)
+
+    @field_validator("source_port", "destination_port", "not_source_port", "not_destination_port")
+    @classmethod
+    def _require_protocol_with_ports(
+        cls, ports: list[PortRange], info: ValidationInfo
+    ) -> list[PortRange]:
+        protocols = info.data.get("protocol")
+        if protocols is None:  # the protocol itself is wrong, and has its own problem
+            return ports
+        example = 'write protocol = "udp" or ["tcp", "udp"] beside it'
+        if not protocols:
+            raise MistakeError("a port needs a protocol that has ports", example)
+        for protocol in protocols:
+            if protocol not in PROTOCOLS_WITH_PORTS:
+                raise MistakeError(f"protocol {protocol} has no ports", example)
+        return ports
+
+    @field_validator("icmpv6_type", "not_icmpv6_type")
+    @classmethod
+    def _refuse_other_protocols(cls, types: list[int], info: ValidationInfo) -> list[int]:
+        """Take a type without a protocol: it says enough (and a negated one of no other)."""
+        for protocol in info.data.get("protocol", ()):
+            if protocol != PROTOCOLS["icmpv6"]:
+                message = f"protocol {protocol} has no ICMPv6 types"
+                raise MistakeError(message, "leave protocol out, or split the policy")
+        return types
+
+    def to_match(self, sets: Mapping[str, PrefixSet]) -> Match:
+        """Return the match as data; ``sets`` are all that it may name."""
+        match = self._collect("", sets)
+        if not any(name.startswith(_NEGATION) for name in self.model_fields_set):
+            return match
+        return replace(match, none_of=self._collect(_NEGATION, sets))
+
+    def _collect(self, prefix: str, sets: Mapping[str, PrefixSet]) -> Match:
+        def read(name: str) -> tuple[Any, ...]:
+            return tuple(getattr(self, prefix + name))
+
+        source, destination = read("source"), read("destination")
+        return Match(
+            protocols=read("protocol"),
+            source_ports=read("source_port"),
+            destination_ports=read("destination_port"),
+            source_prefixes=_list_prefixes(source),
+            destination_prefixes=_list_prefixes(destination),
+            dscp=read("dscp"),
+            ingress=read("ingress"),
+            icmpv6_types=read("icmpv6_type"),
+            source_macs=read("source_mac"),
+            source_sets=_list_sets(source, sets),
+            destination_sets=_list_sets(destination, sets),
+        )
+
+
+def _list_prefixes(ends: Sequence[IPv6Network | str]) -> tuple[IPv6Network, ...]:
+    return tuple(end for end in ends if isinstance(end, IPv6Network))
+
+
+def _list_sets(
+    ends: Sequence[IPv6Network | str], sets: Mapping[str, PrefixSet]
+) -> tuple[PrefixSet, ...]:
+    return tuple(sets[end.removeprefix(_SET_SIGN)] for end in ends if isinstance(end, str))
