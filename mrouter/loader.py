@@ -6,6 +6,7 @@ work that is done at start and at a reload. The child also starts while its pare
 
 from __future__ import annotations
 
+import gc
 import pickle
 import subprocess
 import sys
@@ -89,4 +90,5 @@ def _load(path: Path) -> LoadedConfig:
 
 
 if __name__ == "__main__":
+    gc.disable()  # the process ends before its garbage would be worth collecting
     _serve()

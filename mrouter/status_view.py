@@ -34,15 +34,15 @@ def render_status(status: dict[str, Any]) -> RenderableType:
 
 
 def _render_links(status: dict[str, Any]) -> Table:
-    table = _make_table("Links", "link", "interface", "state", "gateway", "sent", "received")
+    table = make_table("Links", "link", "interface", "state", "gateway", "sent", "received")
     for link in status["links"]:
         table.add_row(
             link["name"],
             link["interface"],
             _describe_state(link),
             link["gateway"] or "-",
-            _format_bytes(link["uplink"]["bytes"]),
-            _format_bytes(link["downlink"]["bytes"]),
+            format_bytes(link["uplink"]["bytes"]),
+            format_bytes(link["downlink"]["bytes"]),
         )
     return table
 
@@ -54,7 +54,7 @@ def _describe_state(link: dict[str, Any]) -> str:
 
 
 def _render_policies(status: dict[str, Any]) -> Table:
-    table = _make_table("Policies", "policy", "links", "now by", "home agent", "packets", "bytes")
+    table = make_table("Policies", "policy", "links", "now by", "home agent", "packets", "bytes")
     for policy in status["policies"]:
         table.add_row(
             policy["name"],
@@ -62,14 +62,14 @@ def _render_policies(status: dict[str, Any]) -> Table:
             " + ".join(policy["active"]) or "none",
             policy["downlink"],
             str(policy["packets"]),
-            _format_bytes(policy["bytes"]),
+            format_bytes(policy["bytes"]),
         )
     return table
 
 
 def _render_routes(status: dict[str, Any]) -> Table:
     names = ("correspondent", "care-of address", "IFID", "IFPRI", "state", "left", "in use")
-    table = _make_table("Optimized routes", *names)
+    table = make_table("Optimized routes", *names)
     for route in status["routes"]:
         table.add_row(
             route["correspondent"],
@@ -85,7 +85,7 @@ def _render_routes(status: dict[str, Any]) -> Table:
 
 def _render_bindings(status: dict[str, Any]) -> Table:
     who = _BOUND[status["role"]]
-    table = _make_table("Bindings", who, "care-of address", "IFID", "IFPRI", "state", "left")
+    table = make_table("Bindings", who, "care-of address", "IFID", "IFPRI", "state", "left")
     for binding in status["bindings"]:
         table.add_row(
             binding[who],
@@ -99,7 +99,7 @@ def _render_bindings(status: dict[str, Any]) -> Table:
 
 
 def _render_counters(status: dict[str, Any]) -> Table:
-    table = _make_table("Dropped and doubled", "counter", "packets")
+    table = make_table("Dropped and doubled", "counter", "packets")
     for name, count in status["dataplane"]["counters"].items():
         if "link-" not in name and count["packets"]:
             table.add_row(name.replace("_", " "), str(count["packets"]))
@@ -110,14 +110,16 @@ def _render_counters(status: dict[str, Any]) -> Table:
     return table
 
 
-def _make_table(title: str, *headings: str) -> Table:
+def make_table(title: str, *headings: str) -> Table:
+    """Return an empty table with its title at the left."""
     table = Table(title=title, title_justify="left")
     for heading in headings:
         table.add_column(heading.replace("_", " "))
     return table
 
 
-def _format_bytes(count: float) -> str:
+def format_bytes(count: float) -> str:
+    """Write a number of bytes with a unit that fits."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -187,8 +187,10 @@ def _make_mobile_router(file: MobileRouterFile) -> MobileRouterConfig:
         explicit=table.prefix_mode,
         security=file.security[0].to_association() if file.security else None,
         lifetime=table.lifetime,
+        first_registration_timeout=table.first_registration_timeout,
         ifid_renewal=table.ifid_renewal or None,
         correspondents=tuple(table.correspondents),
+        follow_rfc5648=file.dialect is Dialect.RFC5648,
     )
     return MobileRouterConfig(
         settings=settings,
@@ -224,7 +226,9 @@ def _make_home_agent(file: HomeAgentFile) -> HomeAgentConfig:
         preference=table.preference,
         peers=tuple(PeerHomeAgent(row.address, row.preference, row.nemo) for row in table.peers),
         prefix_lifetime=table.prefix_lifetime,
+        prefix_advertisements=table.prefix_advertisements,
         refuse_mixed=file.dialect is Dialect.RFC5648,
+        require_addresses=file.dialect is Dialect.RFC5648,
     )
     return HomeAgentConfig(settings=settings, **_common(file))
 

@@ -25,7 +25,10 @@ from mrouter.config.model import (
     RouteOptimization,
 )
 from mrouter.config.security import Associations, OneAssociation
-from mrouter.protocol.settings import MAX_RR_BINDING_LIFETIME
+from mrouter.protocol.settings import (
+    INITIAL_BINDACK_TIMEOUT_FIRST_REG,
+    MAX_RR_BINDING_LIFETIME,
+)
 from mrouter.toml_model import (
     Address,
     InterfaceName,
@@ -175,6 +178,9 @@ class MobileRouterTable(StrictModel):
     ] = Field(default_factory=list)
     policy: _Path = Field(examples=['policy = "vehicle.toml"'])
     lifetime: _Lifetime = 120
+    first_registration_timeout: Annotated[float, AfterValidator(within(1, 32, "seconds"))] = (
+        INITIAL_BINDACK_TIMEOUT_FIRST_REG
+    )
     ifid_renewal: Annotated[float, AfterValidator(within(0, 365 * _DAY, "seconds"))] = 0
     deregister_on_stop: bool = False
     push_policies: bool = True
@@ -257,6 +263,7 @@ class HomeAgentTable(StrictModel):
     preference: _Preference = 0
     peers: list[PeerTable] = Field(default_factory=list)
     prefix_lifetime: Annotated[int, AfterValidator(within(60, 0xFFFFFFFF, "seconds"))] = 30 * _DAY
+    prefix_advertisements: bool = True
 
     @field_validator("max_lifetime")
     @classmethod

@@ -1,4 +1,4 @@
-"""Sequence numbers that a correspondent node has accepted (RFC 6275 §5.2.8, §9.5.1, §9.5.3)."""
+"""Sequence numbers that were accepted (RFC 6275 §5.2.8, §9.5.1, §9.5.3, §10.3.2)."""
 
 from __future__ import annotations
 

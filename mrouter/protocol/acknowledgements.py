@@ -44,6 +44,8 @@ _CORRECTABLE = frozenset(
         BindingStatus.MESSAGE_ID_REQUIRED,
     }
 )
+#: May follow an acceptance.
+_LATE = frozenset({BindingStatus.INVALID_PREFIX, BindingStatus.FORWARDING_SETUP_FAILED})
 
 
 def judge(
@@ -93,11 +95,11 @@ def _answers_last_update(acknowledgement: BindingAcknowledgement, binding: Bindi
     """Say whether the answer belongs to the last Binding Update (RFC 6275 §11.7.3).
 
     Where timestamps are used the answer echoes ours, but in one of status 144, which tells the
-    home agent's clock (RFC 4285 §6): so a replayed answer never counts. Status 143 may follow an
-    acceptance (RFC 3963 §6.6).
+    home agent's clock (RFC 4285 §6): so a replayed answer never counts. Statuses 141 and 143 may
+    follow an acceptance: forwarding has failed (RFC 3963 §6.2).
     """
     status = acknowledgement.status
-    if not binding.awaiting and status != BindingStatus.FORWARDING_SETUP_FAILED:
+    if not binding.awaiting and status not in _LATE:
         return False
     if not answers_sequence(acknowledgement, binding.sequence):
         return False
@@ -131,6 +133,12 @@ def _read(
         return Verdict.DOUBTFUL
     if binding.is_ending:
         return Verdict.DEREGISTERED
+    if status == BindingStatus.MCOA_NON_MCOA_BINDING_EXISTS and settings.follow_rfc5648:
+        return Verdict.CORRECT
+    if status == BindingStatus.MCOA_PROHIBITED and not binding.plain:
+        # "the mobile node MUST stop registering multiple bindings with the node that sent the
+        # Binding Acknowledgement" (RFC 5648 §5.7).
+        return Verdict.SINGLE_ONLY
     if status >= BindingStatus.REASON_UNSPECIFIED or acknowledgement.lifetime == 0:
         return Verdict.REFUSED
     if not binding.plain and (information is None or status == BindingStatus.ACCEPTED):

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mrouter.protocol.bindings import CacheEntry
-    from mrouter.protocol.settings import SecurityAssociation
+    from mrouter.protocol.settings import HomeAgentSettings, SecurityAssociation
     from mrouter.wire.constants import BindingErrorStatus, BindingStatus
 
 _UNSPECIFIED = IPv6Address("::")
+#: Statuses from here on are refusals (RFC 6275 §6.1.8).
+_FIRST_REFUSAL = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +37,27 @@ class ReplyPath:
     """How to reach and convince the mobile router that sent a Binding Update.
 
     ``destination`` is where the Binding Update came from, ``association`` what it was signed
-    under, ``timestamp`` (NTP format) what its replay protection said.
+    under, ``timestamp`` (NTP format) what its replay protection said. ``explicit``: it named the
+    mobile network's prefixes; after a restart nobody knows.
     """
 
     destination: IPv6Address
     association: SecurityAssociation | None
     timestamp: int | None
+    explicit: bool = False
 
 
 def build_acknowledgement(
-    source: IPv6Address,
+    settings: HomeAgentSettings,
     home_address: IPv6Address,
     path: ReplyPath,
     acknowledgement: BindingAcknowledgement,
 ) -> SendPacket:
     """Address and complete ``acknowledgement`` (RFC 6275 §9.5.4, RFC 4285).
 
-    Deviates from RFC 6275 §10.3.2, where a refusal for a mobile node at home goes to its link-layer
-    address: it goes where all for the home address does, so by the tunnel while a binding stands.
+    A refusal for a mobile node that is at home goes out on the home link: it MUST be sent "to the
+    mobile node's link-layer address" (RFC 6275 §10.3.2), and not by the tunnel that the home
+    address is led to while a binding stands.
 
     To its options are added the echo of the replay protection option and the authentication
     option, left for the signer, under the association that the Binding Update came with.
@@ -71,12 +76,17 @@ def build_acknowledgement(
     )
     at_home = path.destination == home_address
     packet = Packet(
-        source=source,
+        source=settings.address,
         destination=path.destination,
         message=message,
         routing_home_address=None if at_home else home_address,
     )
-    return SendPacket(packet, key_for=home_address if path.association else None)
+    is_refusal = acknowledgement.status >= _FIRST_REFUSAL
+    return SendPacket(
+        packet,
+        link=settings.home_link if at_home and is_refusal else None,
+        key_for=home_address if path.association else None,
+    )
 
 
 def copy_informations(

@@ -13,39 +13,57 @@ from mrouter.protocol.home_registration import Claim, Refuse
 from mrouter.wire.constants import BindingStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from ipaddress import IPv6Address, IPv6Network
 
     from mrouter.protocol.home_registration import Request
+    from mrouter.wire.options import CareOfAddressInformation
 
 
-def read_claims(request: Request, bindings: Iterable[CacheEntry]) -> list[Claim]:
+def read_claims(
+    request: Request, bindings: Iterable[CacheEntry], *, require_addresses: bool
+) -> list[Claim]:
     """Return what ``request`` asks for each binding; ``bindings`` are its home address's.
 
-    Refuse with 164 what names a binding twice, or leaves open which one has the packet's care-of
-    address. An option may leave out the address of a binding that is known (RFC 5648 §5.1): with
-    one such option the binding has the packet's, with several each known binding keeps its own.
+    Refuse with 164 what names a binding twice, or has an option that could not be read. The
+    care-of address is the option's or, without, the packet's (the draft §8.3). With
+    ``require_addresses`` an option may leave out that of a known binding alone, which keeps its
+    own (RFC 5648 §6.2).
     """
-    lifetime, home = request.update.lifetime, request.home_address
-    packets = request.care_of_address
-    if not request.is_bulk:
-        option = request.informations[0] if request.informations else None
-        address = (option and option.care_of_address) or packets
-        return [Claim(option, address, is_deletion=lifetime == 0 or address == home)]
-    kept: dict[int | None, IPv6Address] = {}
-    bare = [each.ifid for each in request.informations if each.care_of_address is None]
-    if len(bare) > 1:
-        kept = {entry.ifid: entry.care_of_address for entry in bindings}
-    unclear = lifetime > 0 and len(bare) > 1 and sum(ifid not in kept for ifid in bare) > 1
-    if unclear or len(set(request.ifids)) < len(request.ifids):
+    if len(set(request.ifids)) < len(request.ifids):
         raise Refuse(BindingStatus.MCOA_MALFORMED)
-    addresses = [
-        each.care_of_address or kept.get(each.ifid, packets) for each in request.informations
-    ]
+    if any(option.malformed for option in request.informations):
+        # "If the length is incorrect, the receiver MUST reject the Binding Update and return the
+        # status value set to [MCOA MALFORMED]"; the same for an address that is no "unicast
+        # routable address" (RFC 5648 §6.2).
+        raise Refuse(BindingStatus.MCOA_MALFORMED)
+    kept: dict[int | None, IPv6Address] = {}
+    if require_addresses:
+        kept = {entry.ifid: entry.care_of_address for entry in bindings}
+    if not request.informations:
+        return [_make_claim(request, None, request.care_of_address)]
     return [
-        Claim(option, address, is_deletion=lifetime == 0 or address == home)
-        for option, address in zip(request.informations, addresses, strict=True)
+        _make_claim(
+            request,
+            option,
+            option.care_of_address or kept.get(option.ifid, request.care_of_address),
+            lacks_address=require_addresses
+            and option.care_of_address is None
+            and option.ifid not in kept,
+        )
+        for option in request.informations
     ]
+
+
+def _make_claim(
+    request: Request,
+    option: CareOfAddressInformation | None,
+    address: IPv6Address,
+    *,
+    lacks_address: bool = False,
+) -> Claim:
+    is_deletion = request.update.lifetime == 0 or address == request.home_address
+    return Claim(option, address, is_deletion, lacks_address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +104,27 @@ class Plan:
 
     @property
     def status(self) -> BindingStatus:
-        """The status of the whole answer: where all was refused, that of the first."""
-        if not self.accepted:
-            return next(iter(self.refused.values()))
-        if self.refused:
+        """The status of the whole answer; 4 if single bindings have their own (RFC 5648 §6.2)."""
+        if self.own_statuses:
             return BindingStatus.MCOA_NOT_COMPLETE
+        if self.refused:
+            return next(iter(self.refused.values()))
         # "If the CN successfully registered the care-of address which identified in CoAINFO
         # sub-option, it returns BA with status set to '1'" (the draft §8.4).
         plain = not self._request.informations
         return BindingStatus.ACCEPTED if plain else BindingStatus.ACCEPTED_NP_COA
+
+    @property
+    def own_statuses(self) -> Mapping[int | None, BindingStatus]:
+        """The statuses by IFID of those that were refused, unless all were and for one reason.
+
+        "If the status value is specific to one of the bindings in the bulk registration, the
+        status value MUST be stored in the Status field in the corresponding Binding Identifier
+        mobility option. ... Otherwise, the Status field of the Binding Identifier mobility option
+        MUST be set to zero" (RFC 5648 §6.2).
+        """
+        alike = not self.accepted and len(set(self.refused.values())) == 1
+        return {} if alike else self.refused
 
     def end(self, claim: Claim) -> None:
         """End the binding that ``claim`` names, or all if it is a plain one's (the draft §7.7)."""
@@ -180,6 +210,10 @@ def make_plan(
                 raise Refuse(BindingStatus.MCOA_SIMULTANEOUS_HOME_AND_FOREIGN_PROHIBITED)
             if claim.is_deletion or terms is None:
                 plan.end(claim)
+            elif claim.lacks_address:
+                # "the receiving node MUST reject that Binding Identifier mobility option" (RFC 5648
+                # §6.2)
+                raise Refuse(BindingStatus.MCOA_UNKNOWN_COA)
             else:
                 check(claim, known.get(claim.ifid))
                 plan.register(claim, terms)

@@ -32,6 +32,7 @@ from mrouter.protocol.keygen_tokens import (
     compute_home_keygen_token,
 )
 from mrouter.protocol.node_keys import MAX_NONCE_LIFETIME, NodeKeys
+from mrouter.protocol.route_choice import RouteChoice
 from mrouter.protocol.settings import MAX_RR_BINDING_LIFETIME
 from mrouter.protocol.statuses import name_status
 from mrouter.wire.constants import BindingErrorStatus, BindingStatus
@@ -76,10 +77,8 @@ class CorrespondentNode:
         self._cache = BindingCache()
         self._sequences = AcceptedSequences()
         self._max_lifetime = min(settings.max_lifetime, MAX_RR_BINDING_LIFETIME)
-        self._failed: set[Key] = set()
+        self._choice = RouteChoice(self._cache)
         self._used: frozenset[Key] = frozenset()
-        self._changes: dict[Key, int] = {}  # which binding was changed last
-        self._change_count = 0
         self._next_error_at: float | None = None
 
     @property
@@ -90,9 +89,7 @@ class CorrespondentNode:
     @property
     def routes(self) -> tuple[CacheEntry, ...]:
         """The binding to send by, of every home address that has one."""
-        homes = dict.fromkeys(entry.home_address for entry in self.entries)
-        found = (self.choose(home) for home in homes)
-        return tuple(entry for entry in found if entry is not None)
+        return self._choice.routes
 
     def save(self) -> CorrespondentNodeMemory:
         """Return what another run needs to go on where this one is; no node key."""
@@ -109,24 +106,6 @@ class CorrespondentNode:
         for entry in memory.bindings:
             self._put(entry, entry.care_of_address)
 
-    def choose(self, home_address: IPv6Address) -> CacheEntry | None:
-        """Return the binding to send by to ``home_address``, None to send there itself.
-
-        "the CN MAY decide to choose the best binding by the comparison of each registered
-        priority value" (the draft §8.1); of equal ones the one that was changed last. "CN can
-        switch to an active CoA as soon as it detects CoA's invalidation" (the draft §4).
-        """
-        candidates = [
-            entry
-            for entry in self._cache.list_of(home_address)
-            if (home_address, entry.ifid) not in self._failed
-        ]
-        return min(
-            candidates,
-            key=lambda entry: (entry.ifpri, -self._changes[home_address, entry.ifid]),
-            default=None,
-        )
-
     def next_deadline(self) -> float | None:
         """Return when ``handle`` wants a ``TimerFired``, in monotonic seconds; None for never."""
         return self._cache.next_deadline()
@@ -139,7 +118,9 @@ class CorrespondentNode:
         if isinstance(event, PacketReceived):
             effects += self._receive(event.packet, now.monotonic)
         elif isinstance(event, CareOfAddressFailed):
-            effects += self._give_up(event.care_of_address)
+            lost = self._choice.give_up(event.care_of_address)
+            changed = [BindingsChanged()] if lost else []
+            effects += [*changed, *(_note("care-of-address-failed", entry) for entry in lost)]
         elif isinstance(event, HomeAddressOptionSeen):
             effects += self._check_home_address(event, now.monotonic)
         return effects
@@ -153,7 +134,7 @@ class CorrespondentNode:
             key = (entry.home_address, entry.ifid)
             if is_over:
                 ended = True
-                self._forget(entry)
+                self._choice.forget(entry)
                 effects.append(_note("binding-expired", entry))
             elif key in self._used:
                 # Deviates from the draft §8.5, which asks for every binding: only "if the sender
@@ -249,7 +230,7 @@ class CorrespondentNode:
             raise Refuse(BindingStatus.INSUFFICIENT_RESOURCES)
         for entry in replaced:
             self._cache.remove(home, entry.ifid)
-            self._forget(entry)
+            self._choice.forget(entry)
         entry = CacheEntry(
             home_address=home,
             ifid=ifid,
@@ -264,8 +245,7 @@ class CorrespondentNode:
         )
         changed = self._put(entry, request.packet.source)
         self._remember(request, now + max(lifetime, MAX_NONCE_LIFETIME))
-        revived = (home, ifid) in self._failed
-        self._failed.discard((home, ifid))  # the care-of address has just been tested
+        revived = self._choice.revive(entry)
         effects = self._accept(request, lifetime)
         if changed or replaced or revived:
             # Forwarding stands before it is acknowledged.
@@ -275,8 +255,7 @@ class CorrespondentNode:
     def _put(self, entry: CacheEntry, destination: IPv6Address) -> bool:
         changed = self._cache.put(entry, ReplyPath(destination, None, None))
         if changed:
-            self._change_count += 1
-            self._changes[entry.home_address, entry.ifid] = self._change_count
+            self._choice.take_change(entry)
         return changed
 
     def _find_replaced(self, request: RouteRequest, known: CacheEntry | None) -> list[CacheEntry]:
@@ -319,7 +298,7 @@ class CorrespondentNode:
         self._remember(request, now + MAX_NONCE_LIFETIME)
         for entry in ended:
             self._cache.remove(home, entry.ifid)
-            self._forget(entry)
+            self._choice.forget(entry)
         effects = self._accept(request, lifetime=0)
         if not ended:
             return effects
@@ -329,11 +308,6 @@ class CorrespondentNode:
     def _remember(self, request: RouteRequest, until: float) -> None:
         """Keep the sequence number until the binding has ended and its nonces are too old."""
         self._sequences.remember(request.home_address, request.ifid, request.update.sequence, until)
-
-    def _forget(self, entry: CacheEntry) -> None:
-        key = (entry.home_address, entry.ifid)
-        self._failed.discard(key)
-        self._changes.pop(key, None)
 
     # --- answers --------------------------------------------------------------------------
 
@@ -369,23 +343,6 @@ class CorrespondentNode:
         return SendPacket(packet, authorization=request.authorization)
 
     # --- traffic --------------------------------------------------------------------------
-
-    def _give_up(self, care_of_address: IPv6Address) -> list[Effect]:
-        """Send no more by ``care_of_address`` until it is registered anew (the draft §4, §8.1).
-
-        Deviates from RFC 6275 §9.3.4, which would delete the binding: what the mobile node sends
-        from there may well arrive still.
-        """
-        lost = [
-            entry
-            for entry in self.entries
-            if entry.care_of_address == care_of_address
-            and (entry.home_address, entry.ifid) not in self._failed
-        ]
-        if not lost:
-            return []
-        self._failed.update((entry.home_address, entry.ifid) for entry in lost)
-        return [BindingsChanged(), *(_note("care-of-address-failed", entry) for entry in lost)]
 
     def _check_home_address(self, event: HomeAddressOptionSeen, now: float) -> list[Effect]:
         """Answer a data packet whose Home Address option no binding vouches for.

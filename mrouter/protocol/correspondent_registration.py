@@ -83,6 +83,8 @@ def check_form(request: RouteRequest, own: IPv6Address) -> None:
             # be present."
             raise Discard("signalling-dropped", "nonces-in-home-registration")
         raise Refuse(BindingStatus.HOME_REGISTRATION_NOT_SUPPORTED)
+    if request.information is not None and request.information.malformed:
+        raise Refuse(BindingStatus.MCOA_MALFORMED)  # RFC 5648 §6.2
     if sum(isinstance(option, CareOfAddressInformation) for option in update.options) > 1:
         # Return routability is of one care-of address (RFC 5648 §6.2).
         raise Refuse(BindingStatus.MCOA_BULK_REGISTRATION_PROHIBITED)

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from mrouter.protocol.settings import MobileRouterSettings
     from mrouter.protocol.update_list import Binding
 
-#: How long a home agent may leave us without a binding while there are links, in seconds: the
-#: first Binding Update and two repetitions (RFC 6275 §11.8: 1.5, 3 and 6 s).
-PATIENCE = 10.5
+#: How long a home agent may leave us without a binding while there are links: the first Binding
+#: Update and two repetitions, each after twice as long (RFC 6275 §11.8: 1.5, 3 and 6 s).
+_PATIENCE = 1 + 2 + 4  # in times of the first one's wait for its answer
 #: Before a search that follows one whose home agents all were of no use, in seconds; doubled.
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 960.0
 
@@ -172,7 +172,8 @@ class DiscoveringMobileRouter:
             ):
                 effects += [Counted("home-agent-left", "no-binding"), *self._try_next(now)]
             elif self._impatient_at is None:
-                self._impatient_at = now.monotonic + PATIENCE
+                wait = self._settings.first_registration_timeout
+                self._impatient_at = now.monotonic + _PATIENCE * wait
         due_at = self._search.due_at
         if self._router is None and due_at is not None and due_at <= now.monotonic:
             effects += self._search.ask(self._addresses, now.monotonic)

@@ -79,7 +79,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class ForwardingFailed:
-    """The data plane could not be set up for a binding of the home agent (RFC 3963 §6.6)."""
+    """The data plane could not be set up for a binding of the home agent (RFC 3963 §6.2)."""
 
     home_address: IPv6Address
     ifid: int | None
@@ -121,6 +121,16 @@ class CareOfAddressFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerWithoutMobility:
+    """``address`` says that it does not know the Mobility Header of our packet to it.
+
+    It is an ICMPv6 Parameter Problem, Code 1, and nobody vouches for it (RFC 6275 §11.3.5).
+    """
+
+    address: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
 class BindingsUsed:
     """All bindings, as (home address, IFID), that traffic has gone by lately; replaces the last."""
 
@@ -149,6 +159,7 @@ Event = (
     | CorrespondentsChanged
     | FlowsWanted
     | CareOfAddressFailed
+    | PeerWithoutMobility
     | BindingsUsed
     | HomeAddressOptionSeen
 )
@@ -160,6 +171,8 @@ Event = (
 @dataclass(frozen=True, slots=True)
 class SendPacket:
     """Send ``packet`` by egress link ``link`` (None: by the ordinary routes).
+
+    A home agent's only ``link`` is the interface of its home link.
 
     If the last option is an ``MnHaAuthentication`` with an empty authenticator the agent's
     signer fills it in: ``key_for`` names the home address whose key it is. If the last option is
@@ -205,10 +218,12 @@ class AdvertiseNeighbour:
     """Say to all nodes on the home link that ``addresses`` are reached here now.
 
     At the home agent, once the data plane stands (RFC 6275 §10.4.1); at a mobile node that has
-    returned, once its bindings have ended (§11.5.5).
+    returned, once its bindings have ended (§11.5.5). ``router``: they are a mobile router's, whose
+    advertisements "MUST" say so (RFC 3963 §6.2).
     """
 
     addresses: tuple[IPv6Address, ...]
+    router: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Flow bindings as data: what is wanted, what stands, and what became of it (RFC 6089 §4.4)."""
+"""Flow bindings as data: what is wanted, what stands, and what became of it (RFC 6089 §4.3)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FlowBinding:
     """One entry of a home address's list of flow bindings; lower ``priority`` goes first.
 
     ``ifids`` names the bindings that a packet goes by, a copy over each. One whose bindings have
-    all gone is inactive: packets meet the next one that they match (RFC 6089 §4.4).
+    all gone is inactive: packets meet the next one that they match (RFC 6089 §4.3).
     """
 
     home_address: IPv6Address

@@ -1,4 +1,4 @@
-"""The mobile router's flow bindings at its home agent (RFC 6089 §5.1).
+"""The mobile router's flow bindings at its home agent (RFC 6089 §5.2).
 
 Every Binding Update names all flow bindings that shall stay: those that the home agent has, by
 FID alone in Flow Summary options, and those that are new to it in full. What none of them names
@@ -35,8 +35,9 @@ _UPDATE_INTERVAL = 1 / 3
 _BUDGET = 520
 #: FIDs in one Flow Summary option, whose length is one octet.
 _SUMMARY_SIZE = 127
-#: Octets of a Flow Identification with both its sub-options, and of each range in its selector.
-_FIXED_OCTETS, _ADDRESS_OCTETS, _NUMBER_OCTETS = 18, 32, 8
+#: Octets of a Flow Identification with both its sub-options and all padding, and of each range in
+#: its selector.
+_FIXED_OCTETS, _ADDRESS_OCTETS, _NUMBER_OCTETS = 26, 32, 8
 
 
 class _Content(NamedTuple):
@@ -66,6 +67,7 @@ class FlowPusher:
         self._supported = True
         self._number = 0
         self._answered = 0
+        self._under_way: frozenset[int] = frozenset()
         self.next_deadline: float | None = None
 
     @property
@@ -137,7 +139,17 @@ class FlowPusher:
         if not self._supported or not (self._desired or self._accepted):
             return [], None
         self._number += 1
-        return self._build(self._number)
+        options, request = self._build(self._number)
+        self._under_way = frozenset(request.fresh)
+        return options, request
+
+    def list_kept(self) -> list[MobilityOption]:
+        """Return the options for a de-registration that others outlive (RFC 6089 §5.3.3).
+
+        What is asked for in full by a Binding Update that is under way has to be named as well.
+        """
+        known = self._under_way.union(self._accepted) if self._supported else ()
+        return _summarize([fid for fid in sorted(known) if fid in self._desired])
 
     def take_answer(
         self, request: FlowRequest | None, acknowledgement: BindingAcknowledgement
@@ -150,10 +162,11 @@ class FlowPusher:
             for option in acknowledgement.options
             if isinstance(option, FlowIdentification)
         }
-        known = statuses or any(isinstance(o, FlowSummary) for o in acknowledgement.options)
-        if not known and (request.kept or request.fresh):
+        if request.fresh and not statuses:
             return self._take_silence(request)
         self._answered = request.number
+        if request.number == self._number:
+            self._under_way = frozenset()
         if not request.fresh:
             # What it has refused for want of a binding it may take by now: one that has lost its
             # memory learns of each with the next refresh.
@@ -180,7 +193,8 @@ class FlowPusher:
     def _take_silence(self, request: FlowRequest) -> list[Effect]:
         """Stop asking a home agent that knows nothing of flow bindings: it skips the options.
 
-        One that knows them is silent about what a later Binding Update has overtaken.
+        One that knows them answers each that is new (RFC 6089 §5.2.6), and need not answer a
+        summary (§5.3.5); it is silent about what a later Binding Update has overtaken.
         """
         if request.number != self._number:
             return []
@@ -196,10 +210,7 @@ class FlowPusher:
                 break
             fresh[fid] = content
         kept = [fid for fid in sorted(self._accepted) if fid in self._desired and fid not in fresh]
-        options: list[MobilityOption] = [
-            FlowSummary(tuple(kept[start : start + _SUMMARY_SIZE]))
-            for start in range(0, len(kept), _SUMMARY_SIZE)
-        ]
+        options = _summarize(kept)
         options += [
             FlowIdentification(fid, priority=fid, ifids=content.ifids, selector=content.selector)
             for fid, content in fresh.items()
@@ -224,6 +235,13 @@ class FlowPusher:
         if refused is not None and refused[0] == desired:
             return FlowState(_name(refused[1]))
         return FlowState("pending")
+
+
+def _summarize(fids: list[int]) -> list[MobilityOption]:
+    return [
+        FlowSummary(tuple(fids[start : start + _SUMMARY_SIZE]))
+        for start in range(0, len(fids), _SUMMARY_SIZE)
+    ]
 
 
 def _measure(content: _Content) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.flow_bindings import MAX_FLOW_BINDINGS, FlowBinding
 from mrouter.protocol.keys import from_ntp_timestamp
 from mrouter.wire.constants import FlowStatus
+from mrouter.wire.flow_codec import serialize_flow_identification
 from mrouter.wire.options import FlowIdentification, FlowSummary
 from mrouter.wire.traffic_selectors import TrafficSelector, UnknownSelector
 
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from mrouter.protocol.home_registration import Request
     from mrouter.protocol.settings import ServedMobileRouter
     from mrouter.wire.options import MobilityOption
+
+
+#: Octets that answers about flow bindings may take, so that a link of 1280 octets passes them.
+_ANSWER_OCTETS = 1040
+#: Octets of the answer to a FID that is not known.
+_UNKNOWN_OCTETS = 8
 
 
 class _Rejection(Exception):  # noqa: N818 - not an error
@@ -86,14 +94,13 @@ class FlowTable:
         self,
         request: Request,
         router: ServedMobileRouter,
-        registered: Sequence[int],
         ifids: Collection[int | None],
     ) -> tuple[bool, list[MobilityOption]]:
         """Take in what an accepted Binding Update says of flow bindings.
 
         Those that it names stay, or are put in; all others of the home address go (RFC 6089
-        §5.3.2). ``registered`` are the IFIDs that it registers, ``ifids`` all that stand now.
-        Return whether anything changed, and the options for the answer.
+        §5.3.4). ``ifids`` are the bindings that stand now. Return whether anything changed, and
+        the options for the answer.
         """
         home = request.home_address
         mine = self._find(home)
@@ -109,23 +116,21 @@ class FlowTable:
         answers: list[MobilityOption] = []
         changes: dict[int, FlowBinding] = {}
         if asked:
-            changes, statuses = _decide(home, asked, known, kept, router, registered, ifids)
+            changes, statuses = _decide(home, asked, known, kept, router, ifids)
+            # "the home agent SHOULD copy each flow identification mobility option received in the
+            # binding update and set its status code" (RFC 6089 §5.3.5)
             answers += [
-                FlowIdentification(option.fid, option.priority, status=status)
+                replace(option, status=status)
                 for option, status in zip(asked, statuses, strict=True)
             ]
         named = {option.fid for option in asked}
-        answers += [
-            FlowIdentification(fid, 0, status=FlowStatus.FID_NOT_FOUND)
-            for fid in sorted(kept.difference(known, named))
-        ]
+        answers += _report_unknown(kept.difference(known, named), answers)
         named |= kept
         fresh = {fid: flow for fid, flow in known.items() if fid in named} | changes
-        # Without any other answer the summary tells that flow bindings are understood here.
         if fresh != known:
             mine.flows = fresh
             self._snapshot = None
-        return fresh != known, answers or [*summaries]
+        return fresh != known, answers
 
     def _find(self, home_address: IPv6Address) -> _FlowList:
         kept = self._lists.get(home_address)
@@ -137,7 +142,7 @@ class FlowTable:
 def _is_overtaken(request: Request, kept: _FlowList) -> bool:
     """Tell whether a later Binding Update, over another link, was taken in before.
 
-    Deviates from RFC 6089 §5.3.2, which takes each in as it comes: it would bring back an older
+    Deviates from RFC 6089 §5.3.4, which takes each in as it comes: it would bring back an older
     list, that no later Binding Update need correct before the next refresh.
     """
     if request.timestamp is None:
@@ -147,6 +152,22 @@ def _is_overtaken(request: Request, kept: _FlowList) -> bool:
         return True
     kept.taken_at = moment
     return False
+
+
+def _report_unknown(
+    fids: Collection[int], answers: Iterable[MobilityOption]
+) -> Iterator[FlowIdentification]:
+    """Yield the answers to FIDs of a summary that are not known, beside ``answers``.
+
+    Deviates from RFC 6089 §5.3.3, which has one for each, where they are too many for the answer:
+    the next refresh tells of more.
+    """
+    if not fids:
+        return
+    options = [each for each in answers if isinstance(each, FlowIdentification)]
+    room = _ANSWER_OCTETS - sum(len(serialize_flow_identification(each)) for each in options)
+    for fid in sorted(fids)[: max(0, room // _UNKNOWN_OCTETS)]:
+        yield FlowIdentification(fid, 0, status=FlowStatus.FID_NOT_FOUND)
 
 
 def may_steer(selector: TrafficSelector, router: ServedMobileRouter) -> bool:
@@ -165,21 +186,27 @@ def _decide(
     known: Mapping[int, FlowBinding],
     kept: Collection[int],
     router: ServedMobileRouter,
-    registered: Sequence[int],
     ifids: Collection[int | None],
 ) -> tuple[dict[int, FlowBinding], list[FlowStatus]]:
     """Return the flow bindings to put in, by FID, and the status of each of ``asked``."""
     changes: dict[int, FlowBinding] = {}
     statuses: list[FlowStatus] = []
     place: dict[int, int] = {}
+    occurrences = Counter(option.fid for option in asked)
+    if len(occurrences) < len(asked):
+        # "If more than one flow identification mobility option in the same BU has the same value
+        # in the FID field, all the flow identification mobility options MUST be rejected" (RFC
+        # 6089 §5.3.2).
+        return {}, [
+            FlowStatus.MALFORMED if occurrences[option.fid] > 1 else FlowStatus.REASON_UNSPECIFIED
+            for option in asked
+        ]
     named = {option.fid for option in asked} | set(kept)
     room = MAX_FLOW_BINDINGS - sum(fid in known for fid in named)
     for number, option in enumerate(asked):
         fid = option.fid
         try:
-            if fid in place:
-                raise _Rejection(FlowStatus.MALFORMED)  # twice in one Binding Update
-            flow = _read(home, option, known.get(fid), router, registered, ifids)
+            flow = _read(home, option, known.get(fid), router, ifids)
             if fid not in known:
                 if room == 0:
                     raise _Rejection(FlowStatus.ADMINISTRATIVELY_PROHIBITED)
@@ -216,7 +243,6 @@ def _read(
     option: FlowIdentification,
     known: FlowBinding | None,
     router: ServedMobileRouter,
-    registered: Sequence[int],
     ifids: Collection[int | None],
 ) -> FlowBinding:
     # FID and FID-PRI 0 are reserved and MUST NOT be used (RFC 6089 §4.2).
@@ -225,17 +251,19 @@ def _read(
     selector = option.selector
     if isinstance(selector, UnknownSelector):
         raise _Rejection(FlowStatus.SELECTOR_NOT_SUPPORTED)
-    if selector is None:
-        if known is None:
-            raise _Rejection(FlowStatus.REASON_UNSPECIFIED)
-        selector = known.selector
+    chosen = option.ifids
+    if known is None:
+        # A new one without either sub-option, or with a BID that there is not: 130 and 131 (RFC
+        # 6089 §5.3.2.1).
+        if selector is None or not chosen:
+            raise _Rejection(FlowStatus.MALFORMED)
+        if any(ifid not in ifids for ifid in chosen):
+            raise _Rejection(FlowStatus.BID_NOT_FOUND)
+    else:
+        # What a known one does not say stays; its BIDs "MUST be replaced by the BIDs in the
+        # sub-option", whatever they are (RFC 6089 §5.3.2.2).
+        selector = selector or known.selector
+        chosen = chosen or known.ifids
     if not may_steer(selector, router):
         raise _Rejection(FlowStatus.ADMINISTRATIVELY_PROHIBITED)
-    chosen = option.ifids
-    if not chosen and known is not None:
-        chosen = known.ifids
-    else:
-        chosen = chosen or tuple(registered[:1])
-        if not chosen or any(ifid not in ifids for ifid in chosen):
-            raise _Rejection(FlowStatus.BID_NOT_FOUND)
     return FlowBinding(home, option.fid, option.priority, chosen, selector)

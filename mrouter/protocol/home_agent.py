@@ -13,6 +13,7 @@ from mrouter.protocol.answers import (
 )
 from mrouter.protocol.binding_cache import BindingCache
 from mrouter.protocol.bulk_registration import Plan, Terms, check_mixed, make_plan, read_claims
+from mrouter.protocol.ended_bindings import EndedBindings
 from mrouter.protocol.events import (
     AdvertiseNeighbour,
     BindingsChanged,
@@ -34,6 +35,7 @@ from mrouter.protocol.home_registration import (
     Request,
     authenticate,
     check_care_of_address,
+    check_home_address,
     check_nesting,
     check_sequence,
     check_type,
@@ -85,6 +87,7 @@ class HomeAgent:
         self._table = PrefixTable(settings.served)
         self._cache = BindingCache()
         self._replay = ReplayGuard(started.unix, settings.timestamp_window)
+        self._ended = EndedBindings()
         self._flows = FlowTable()
         self._held = HeldRequests()
         self._directory = HomeDirectory(settings, started.monotonic)
@@ -198,9 +201,7 @@ class HomeAgent:
             # (the draft §8.3).
             raise Discard("signalling-dropped", "coainfo-missing")
         bindings = self._cache.list_of(request.home_address)
-        # Deviates from RFC 3963 §6.6, which answers 140 without NEMO: that is RFC 6275 alone here.
-        mobile_router = update.mobile_router and self._settings.nemo
-        if not (update.home_registration or mobile_router or bindings):
+        if not (update.home_registration or update.mobile_router or bindings):
             # Without a return routability key no correspondent registration can be valid.
             raise Discard("signalling-dropped", "not-home-registration")
         router = self._table.get(request.home_address)
@@ -213,11 +214,15 @@ class HomeAgent:
         authenticate(request, router)
         if router.security:
             self._check_replay(request, now)
+        else:
+            self._ended.check(request, now.monotonic)
         check_sequence(request, bindings)
         if update.lifetime or not update.home_registration:
-            check_type(request, bindings, mobile_router=mobile_router)
-        if mobile_router and not update.home_registration:
-            # "The Home Registration (H) bit MUST be set" (RFC 3963 §6.2).
+            check_type(request, bindings)
+        if update.mobile_router and not update.home_registration:
+            # "The Home Registration (H) Flag MUST be set. If it is not, the Home Agent MUST reject
+            # the Binding Update and send a Binding Acknowledgement with status set to 140"
+            # (RFC 3963 §6.2).
             raise Refuse(BindingStatus.MOBILE_ROUTER_OPERATION_NOT_PERMITTED)
         return router
 
@@ -257,7 +262,7 @@ class HomeAgent:
         """Register, refresh and end what ``request`` asks for, each binding on its own."""
         home = request.home_address
         bindings = self._cache.list_of(home)
-        claims = read_claims(request, bindings)
+        claims = read_claims(request, bindings, require_addresses=self._settings.require_addresses)
         ending = [claim.ifid for claim in claims if claim.is_deletion]
         if ending:
             self._held.drop(home, ending)
@@ -268,13 +273,14 @@ class HomeAgent:
             terms = self._grant(request, router, now)
 
         def check(claim: Claim, known: CacheEntry | None) -> None:
+            check_home_address(request)
             if known is None or known.care_of_address != claim.care_of_address:
                 check_care_of_address(claim, router, self._settings.address)
                 check_nesting(claim, home, self._table, self._cache)
 
         plan = make_plan(request, claims, bindings, terms, check)
         if not plan.registered:
-            return self._carry_out(request, router, plan)
+            return self._carry_out(request, router, plan, now)
         undefended: tuple[IPv6Address, ...] = ()
         if self._settings.home_link is not None:
             undefended = find_undefended(request, bindings)
@@ -283,12 +289,18 @@ class HomeAgent:
             # Binding Acknowledgement" (RFC 6275 §10.3.1).
             fresh = self._held.hold(request)
             return [CheckDuplicate(home, undefended)] if fresh else []
-        effects = self._carry_out(request, router, plan)
-        return [*effects, AdvertiseNeighbour(undefended)] if undefended else effects
+        effects = self._carry_out(request, router, plan, now)
+        if undefended:
+            effects.append(AdvertiseNeighbour(undefended, router=request.update.mobile_router))
+        return effects
 
     def _grant(self, request: Request, router: ServedMobileRouter, now: Instant) -> Terms:
-        mobile_router = request.update.mobile_router and self._settings.nemo
-        prefixes = find_prefixes(request, router, self._table) if mobile_router else ()
+        mobile_router = request.update.mobile_router
+        if mobile_router and not self._settings.nemo:
+            # "If the Home Agent is not configured to support Mobile Routers, it sets the status
+            # code in the Binding Acknowledgement to 140" (RFC 3963 §6.6).
+            raise Refuse(BindingStatus.MOBILE_ROUTER_OPERATION_NOT_PERMITTED)
+        prefixes = find_prefixes(request, router) if mobile_router else ()
         # "MUST NOT be greater than the remaining valid lifetime for the subnet prefix in the mobile
         # node's home address" (RFC 6275 §10.3.1).
         allowed = min(self._settings.max_lifetime, self._settings.prefix_lifetime)
@@ -297,13 +309,17 @@ class HomeAgent:
             raise Refuse(BindingStatus.ADMINISTRATIVELY_PROHIBITED)
         return Terms(prefixes, lifetime, now.monotonic + lifetime, mobile_router)
 
-    def _carry_out(self, request: Request, router: ServedMobileRouter, plan: Plan) -> list[Effect]:
+    def _carry_out(
+        self, request: Request, router: ServedMobileRouter, plan: Plan, now: Instant
+    ) -> list[Effect]:
         home = request.home_address
         counted: list[Effect] = [count_refusal(status) for status in plan.refused.values()]
         if not plan.accepted:
-            return [*counted, self._answer(request, plan.status, refused=plan.refused)]
+            return [*counted, self._answer(request, plan.status, own=plan.own_statuses)]
         for entry in (*plan.ended, *plan.replaced):
             self._cache.remove(home, entry.ifid)
+        if plan.ended and not router.security:
+            self._ended.remember(request, plan.ended, now.monotonic)
         registered = [
             entry for entry in plan.registered if self._cache.put(entry, request.reply_path)
         ]
@@ -311,18 +327,17 @@ class HomeAgent:
         notes = [note_entry("binding-registered", entry) for entry in registered]
         notes += [note_entry("binding-deregistered", entry) for entry in plan.ended]
         flow_answers: list[MobilityOption] = []
-        if not plan.registered:
-            self._end_flows(home)
+        if not plan.ifids:
+            self._flows.drop(home)
         else:
-            new = [entry.ifid for entry in plan.registered if entry.ifid is not None]
-            flows_changed, flow_answers = self._flows.take(request, router, new, plan.ifids)
+            flows_changed, flow_answers = self._flows.take(request, router, plan.ifids)
             if flows_changed:
                 is_changed = True
                 notes.append(note_flows(home, self._flows.count(home)))
             counted += count_refused_flows(flow_answers)
         lifetime = plan.registered[0].lifetime if plan.registered else 0
         acknowledgement = self._answer(
-            request, plan.status, lifetime=lifetime, refused=plan.refused, more=flow_answers
+            request, plan.status, lifetime=lifetime, own=plan.own_statuses, more=flow_answers
         )
         # Forwarding stands before it is acknowledged.
         changed = [BindingsChanged()] if is_changed else []
@@ -343,26 +358,25 @@ class HomeAgent:
         *,
         sequence: int | None = None,
         lifetime: int = 0,
-        refused: Mapping[int | None, BindingStatus] | None = None,
+        own: Mapping[int | None, BindingStatus] | None = None,
         more: Iterable[MobilityOption] = (),
     ) -> SendPacket:
-        """Build the answer; ``refused`` holds the bindings' own statuses, of several."""
-        own = (refused or {}) if request.is_bulk else {}
+        """Build the answer; ``own`` are single bindings' statuses that aren't the whole's."""
         acknowledgement = BindingAcknowledgement(
             status=status,
             sequence=request.update.sequence if sequence is None else sequence,
             lifetime=lifetime,
             mobile_router=request.update.mobile_router and self._settings.nemo,
-            options=(*copy_informations(request.informations, own), *more),
+            options=(*copy_informations(request.informations, own or {}), *more),
         )
         return build_acknowledgement(
-            self._settings.address, request.home_address, request.reply_path, acknowledgement
+            self._settings, request.home_address, request.reply_path, acknowledgement
         )
 
     def _give_up_forwarding(self, event: ForwardingFailed) -> list[Effect]:
-        """End a binding that cannot be forwarded to, and say so with 143 (RFC 3963 §6.6).
+        """End a binding that cannot be forwarded to, and say so.
 
-        Deviates from RFC 3963 §6.2, which has 141 in explicit mode: the prefixes are valid.
+        With 141 if the mobile router named the prefixes, else with 143 (RFC 3963 §6.2).
         """
         path = self._cache.get_reply_path(event.home_address, event.ifid)
         entry = self._cache.remove(event.home_address, event.ifid)
@@ -370,7 +384,9 @@ class HomeAgent:
             return []
         self._end_flows(entry.home_address)
         information = describe(entry)
-        status = BindingStatus.FORWARDING_SETUP_FAILED
+        status = (
+            BindingStatus.INVALID_PREFIX if path.explicit else BindingStatus.FORWARDING_SETUP_FAILED
+        )
         acknowledgement = BindingAcknowledgement(
             status=status,
             sequence=entry.sequence,
@@ -381,8 +397,6 @@ class HomeAgent:
         return [
             BindingsChanged(),
             count_refusal(status),
-            build_acknowledgement(
-                self._settings.address, entry.home_address, path, acknowledgement
-            ),
+            build_acknowledgement(self._settings, entry.home_address, path, acknowledgement),
             note_entry("forwarding-failed", entry),
         ]

@@ -41,9 +41,6 @@ class HomeDirectory:
     those that Router Advertisements tell of, which are not the agent's business. One that is away
     is left by whoever tries it (RFC 6275 §11.4.1).
 
-    Deviates from RFC 6275 §8.4: prefix advertisements cannot be switched off. Only who is
-    registered is answered, and told what it is configured with.
-
     Deviates from RFC 6275 §10.6.2: nothing is advertised unasked. The home prefixes are those of
     the configuration, read when the home agent starts, and their lifetimes do not run down; who
     has asked once asks again before they are over (RFC 6275 §11.4.2).
@@ -71,6 +68,9 @@ class HomeDirectory:
             # RFC 6275 §10.6.2: from the care-of address of a binding, with its home address
             and any(entry.care_of_address == packet.source for entry in bindings)
         ):
+            if not self._settings.prefix_advertisements:
+                # RFC 6275 §8.4: the operator MUST be able to have none sent.
+                return [Counted("discovery-dropped", "prefix-advertisements-off")]
             # "The home agent MUST NOT send more than one Mobile Prefix Advertisement message per
             # second to any mobile node" (RFC 6275 §6.8).
             last = self._advertised_at.get(home)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mrouter.protocol.answers import ReplyPath
 from mrouter.protocol.flow_table import may_steer
+from mrouter.protocol.prefix_table import permits
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -71,7 +72,7 @@ def list_restorable(
         router = table.get(entry.home_address)
         if router is None or (entry.mobile_router and not nemo):
             continue
-        if any(table.check(router, prefix) is not None for prefix in entry.prefixes):
+        if not all(permits(router, prefix) for prefix in entry.prefixes):
             continue
         association = next((a for a in router.security if a.spi == saved.spi), None)
         if router.security and association is None:

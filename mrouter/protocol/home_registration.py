@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mrouter.protocol.answers import ReplyPath
 from mrouter.protocol.events import Counted
 from mrouter.protocol.keys import verify_authenticator
+from mrouter.protocol.prefix_table import permits
 from mrouter.wire.constants import BindingStatus
 from mrouter.wire.messages import find_option
 from mrouter.wire.options import (
@@ -53,6 +54,12 @@ class Request:
         return tuple(each.ifid for each in self.informations) or (None,)
 
     @property
+    def prefixes(self) -> tuple[IPv6Network, ...]:
+        """The prefixes of explicit mode; none in implicit mode (RFC 3963 §5.2)."""
+        options = self.update.options
+        return tuple(each.prefix for each in options if isinstance(each, MobileNetworkPrefix))
+
+    @property
     def is_bulk(self) -> bool:
         """Whether it is about several bindings (RFC 5648 §6.2)."""
         return len(self.informations) > 1
@@ -73,6 +80,7 @@ class Request:
             destination=self.packet.source,
             association=self.association,
             timestamp=self.timestamp,
+            explicit=bool(self.prefixes),
         )
 
 
@@ -81,11 +89,13 @@ class Claim:
     """What a Binding Update asks for one binding.
 
     ``option`` is the one that names it, None for a plain registration. ``is_deletion``: to end it.
+    ``lacks_address``: it should say the care-of address, and does not.
     """
 
     option: CareOfAddressInformation | None
     care_of_address: IPv6Address
     is_deletion: bool
+    lacks_address: bool = False
 
     @property
     def ifid(self) -> int | None:
@@ -124,8 +134,7 @@ class Refuse(Exception):  # noqa: N818 - not an error
 def read_request(packet: Packet, update: BindingUpdate) -> Request:
     """Pick out of ``packet``, which carries ``update``, what a registration is about.
 
-    Deviates from RFC 6275 §10.3.1, where a registration has a Home Address option: without it the
-    source is the home address (RFC 6275 §9.5.1), also of another care-of address.
+    Without a Home Address option the source is the home address (RFC 6275 §9.5.1).
     """
     alternate = find_option(update, AlternateCareOfAddress)
     replay = find_option(update, ReplayProtection)
@@ -167,13 +176,15 @@ def check_sequence(request: Request, bindings: Iterable[CacheEntry]) -> None:
 
     RFC 6275 §9.5.1; the answer to one that is not tells the last. Deviates from RFC 5648 §4.1,
     where one sequence number is all bindings' together: Binding Updates over different links may
-    overtake one another. Whoever has one for all passes here as well.
+    overtake one another. Whoever has one for all passes here as well. One that overwrites all
+    bindings must follow them all: an older one would undo what came later.
     """
     sequence = request.update.sequence
     ahead = [
         (known.sequence - sequence) % (2 * _HALF_SEQUENCE)
         for known in bindings
-        if known.ifid in request.ifids and not is_later(sequence, than=known.sequence)
+        if (request.overwrites or known.ifid in request.ifids)
+        and not is_later(sequence, than=known.sequence)
     ]
     if ahead:
         last = (sequence + max(ahead)) % (2 * _HALF_SEQUENCE)
@@ -185,16 +196,25 @@ def is_later(sequence: int, *, than: int) -> bool:
     return 0 < (sequence - than) % (2 * _HALF_SEQUENCE) < _HALF_SEQUENCE
 
 
-def check_type(request: Request, bindings: Iterable[CacheEntry], *, mobile_router: bool) -> None:
+def check_type(request: Request, bindings: Iterable[CacheEntry]) -> None:
     """Refuse to make another kind of binding out of one that stands, with 139.
 
     RFC 6275 §9.5.1 for the H bit: our bindings are home registrations. The same for the R flag
     (RFC 3963 §6.2): a mobile router that wants to be a mobile node de-registers first.
-    ``mobile_router`` is what this Binding Update asks for and may have.
     """
+    update = request.update
     for entry in bindings:
-        if not request.update.home_registration or entry.mobile_router != mobile_router:
+        if not update.home_registration or entry.mobile_router != update.mobile_router:
             raise Refuse(BindingStatus.REGISTRATION_TYPE_CHANGE_DISALLOWED)
+
+
+def check_home_address(request: Request) -> None:
+    """Refuse a registration from the home address itself, of a care-of address in an option.
+
+    "A Home Address destination option MUST be present in the message" (RFC 6275 §10.3.1).
+    """
+    if request.packet.home_address is None:
+        raise Refuse(BindingStatus.REASON_UNSPECIFIED)
 
 
 def check_care_of_address(claim: Claim, router: ServedMobileRouter, own: IPv6Address) -> None:
@@ -211,10 +231,6 @@ def check_care_of_address(claim: Claim, router: ServedMobileRouter, own: IPv6Add
         or address.is_link_local
         or address.ipv4_mapped is not None
     ):
-        if claim.option is not None and claim.option.care_of_address is not None:
-            # An option whose care-of address is no unicast routable one MUST be rejected so
-            # (RFC 5648 §6.2).
-            raise Refuse(BindingStatus.MCOA_MALFORMED)
         raise Refuse(BindingStatus.REASON_UNSPECIFIED)
     if address == own or any(address in prefix for prefix in router.prefixes):
         # A tunnel to ourselves, or into the network that it leads to.
@@ -242,22 +258,14 @@ def check_nesting(
         addresses += [entry.care_of_address for entry in cache.list_of(owner.home_address)]
 
 
-def find_prefixes(
-    request: Request, router: ServedMobileRouter, table: PrefixTable
-) -> tuple[IPv6Network, ...]:
+def find_prefixes(request: Request, router: ServedMobileRouter) -> tuple[IPv6Network, ...]:
     """Return the prefixes to forward for a Binding Update with the R flag (RFC 3963 §6.2).
 
-    They are the options' or, without any, the prefix table's.
+    They are the options' or, without any, the prefix table's. Refuse with 142 a prefix that the
+    table does not give to ``router``, and with 143 implicit mode where it gives none.
     """
-    if not router.prefixes:
-        raise Refuse(BindingStatus.MOBILE_ROUTER_OPERATION_NOT_PERMITTED)
-    explicit = tuple(
-        option.prefix
-        for option in request.update.options
-        if isinstance(option, MobileNetworkPrefix)
-    )
-    for prefix in explicit:
-        status = table.check(router, prefix)
-        if status is not None:
-            raise Refuse(status)
-    return explicit or router.prefixes
+    if not all(permits(router, prefix) for prefix in request.prefixes):
+        raise Refuse(BindingStatus.NOT_AUTHORIZED_FOR_PREFIX)
+    if not (request.prefixes or router.prefixes):
+        raise Refuse(BindingStatus.FORWARDING_SETUP_FAILED)
+    return request.prefixes or router.prefixes

@@ -90,8 +90,9 @@ class MobileRouter:
         elif isinstance(event, StopRequested):
             self._stopped = True
         effects = self._home.handle(home_event, now)
-        registered = any(entry.usable for entry in self._home.entries)
-        effects += self._routes.handle(route_event, now.monotonic, registered=registered)
+        effects += self._routes.handle(
+            route_event, now.monotonic, registered=self._home.is_registered
+        )
         if BindingsChanged() in effects:
             # First of all: traffic leaves a dead link before anybody is told.
             others = [effect for effect in effects if effect != BindingsChanged()]

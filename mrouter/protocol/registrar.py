@@ -18,6 +18,7 @@ from mrouter.protocol.events import (
 )
 from mrouter.protocol.flow_push import FlowPusher
 from mrouter.protocol.keys import Timestamps
+from mrouter.protocol.overwriting import Overwriting
 from mrouter.protocol.send_rate import SendRate
 from mrouter.protocol.statuses import name_status
 from mrouter.protocol.update_list import (
@@ -83,7 +84,13 @@ class HomeRegistrar:
         self._last_ifids = {binding.egress.link: binding.ifid for binding in self._bindings}
         self._single = any(binding.plain for binding in self._bindings)
         self._stopped = False
-        self._plain_sequence: int | None = None
+        # "The sequence number value MUST be shared among all the Binding Update List entries
+        # related to Binding Updates sent to a particular home agent" (RFC 5648 §4.1).
+        sequences = [binding.sequence for binding in self._bindings]
+        self._sequence = sequences[0] if sequences else random.randrange(SEQUENCES)
+        for sequence in sequences:
+            self._follow_sequence(sequence)
+        self._overwriting = Overwriting(wanted=settings.follow_rfc5648 and not self._bindings)
         self._stamping = settings.security is not None
         self._stamps = Timestamps()
         self._rates: dict[IPv6Address, SendRate] = {}  # by care-of address
@@ -104,6 +111,11 @@ class HomeRegistrar:
         ordered = sorted(self._bindings, key=lambda binding: binding.slot)
         return tuple(binding.snapshot() for binding in ordered)
 
+    @property
+    def is_registered(self) -> bool:
+        """Whether the home agent has accepted a binding that stands."""
+        return any(binding.usable for binding in self._bindings)
+
     def next_deadline(self) -> float | None:
         """Return when ``handle`` wants a ``TimerFired``, in monotonic seconds; None for never."""
         if self._stopped:
@@ -117,7 +129,7 @@ class HomeRegistrar:
         """Take one event in at ``now`` and return what to do about it, in this order."""
         if self._stopped:
             return []
-        before = describe_for_dataplane(self.entries)
+        before = describe_for_dataplane(self._bindings)
         effects = self._run_expiries(now.monotonic)
         if isinstance(event, PacketReceived):
             effects += self._receive(event.packet, now)
@@ -129,7 +141,7 @@ class HomeRegistrar:
             effects += self._reconcile(now.monotonic)
             self._push_flows(now.monotonic)
             effects += self._send_due(now)
-        if describe_for_dataplane(self.entries) != before:
+        if describe_for_dataplane(self._bindings) != before:
             # First of all: traffic leaves a dead link before anybody is told.
             effects.insert(0, BindingsChanged())
         return effects
@@ -251,6 +263,7 @@ class HomeRegistrar:
         old, binding.replaces = binding.replaces, None
         if old in self._bindings and not old.is_ending:
             old.mark_ending(now)
+        self._overwriting.take_acceptance(binding, self._bindings, now)
         if fresh:
             self._flows.retry_refused()
         effects = self._flows.take_answer(binding.flow_request, acknowledgement)
@@ -264,10 +277,14 @@ class HomeRegistrar:
         135: the sequence number goes on from the one in the answer (RFC 6275 §11.7.3).
         144: the answer tells the home agent's clock (RFC 4285 §6).
         145: from now on there is a timestamp.
+        165: a binding without a BID stands there: "The mobile node MUST set 'O' flag" (RFC 5648
+        §5.7).
         """
         status = acknowledgement.status
         if status == BindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW:
-            binding.sequence = acknowledgement.sequence
+            self._follow_sequence(acknowledgement.sequence)
+        elif status == BindingStatus.MCOA_NON_MCOA_BINDING_EXISTS:
+            self._overwriting.wanted = True
         elif status == BindingStatus.MESSAGE_ID_REQUIRED:
             self._stamping = True
         else:
@@ -320,7 +337,6 @@ class HomeRegistrar:
     def _end_single_mode(self) -> None:
         # No de-registration without CoAINFO may linger: it would end what is registered next.
         self._single = False
-        self._plain_sequence = None
         self._bindings = [binding for binding in self._bindings if not binding.plain]
 
     # --- what has to be done --------------------------------------------------------------
@@ -347,7 +363,6 @@ class HomeRegistrar:
                     binding.tell_change(now)
             elif binding.plain and wanted:
                 # The next plain Binding Update overwrites it, or its de-registration.
-                self._plain_sequence = binding.sequence
                 self._bindings.remove(binding)
             elif not binding.is_ending:
                 self._end(binding, now)
@@ -363,8 +378,6 @@ class HomeRegistrar:
             return [Counted("registration-refused", "no-free-slot")]
         if self._single:
             binding.plain = True
-            if self._plain_sequence is not None:
-                binding.sequence = self._plain_sequence
         binding.begin_update(now)
         self._bindings.append(binding)
         return []
@@ -373,7 +386,8 @@ class HomeRegistrar:
         # "MUST assign a new ID for the new CoA" (the draft §7.2): not by chance the link's last.
         # Deviates from the draft §4, where the IFID stays with the interface: both cannot be.
         avoid = {*self._find_ifids(egress.address), self._last_ifids.get(egress.link, 0)}
-        binding = create_binding(egress, self._bindings, self._random, avoid)
+        first_interval = self._settings.first_registration_timeout
+        binding = create_binding(egress, self._bindings, self._random, avoid, first_interval)
         if binding is not None:
             self._last_ifids[egress.link] = binding.ifid
         return binding
@@ -395,7 +409,7 @@ class HomeRegistrar:
         The old one is de-registered once the new one is accepted.
         """
         for old in tuple(self._bindings):
-            if not old.usable or old.renew_at is None or old.renew_at > now:
+            if not old.may_renew or old.renew_at is None or old.renew_at > now:
                 continue
             fresh = self._create(old.egress)
             if fresh is None:
@@ -414,14 +428,17 @@ class HomeRegistrar:
 
     def _send_due(self, now: Instant) -> list[Effect]:
         effects: list[Effect] = []
-        for binding in self._bindings:
+        for binding in self._overwriting.order(self._bindings):
             if binding.due_at is None or binding.due_at > now.monotonic:
                 continue
             source = self._find_source(binding)
             if source is None:
                 binding.due_at = None  # until there is a link again
                 continue
-            allowed_at = self._find_rate(binding).find_time(now.monotonic)
+            allowed_at = max(
+                self._find_rate(binding).find_time(now.monotonic),
+                self._overwriting.find_time(binding, self._bindings, now.monotonic),
+            )
             if not binding.is_ending and allowed_at > now.monotonic:
                 binding.due_at = allowed_at
                 continue
@@ -447,13 +464,24 @@ class HomeRegistrar:
         self, binding: Binding, source: EgressAddress, lifetime: int, now: Instant
     ) -> SendPacket:
         """Send a Binding Update with the next sequence number and a timestamp above the last."""
-        binding.sequence = (binding.sequence + 1) % SEQUENCES
+        self._sequence = (self._sequence + 1) % SEQUENCES
+        binding.sequence = self._sequence
         if self._stamping:
             binding.timestamp = self._stamps.take_next(now.unix)
         flows: list[MobilityOption] = []
         binding.flow_request = None
         if lifetime and not binding.plain:
             flows, binding.flow_request = self._flows.build()
+        elif not binding.plain and not self._stopped:
+            flows = self._flows.list_kept()
+        overwrite = self._overwriting.mark(binding, lifetime)
         self._find_rate(binding).book(now.monotonic)
         binding.mark_sent(now.monotonic, source.address, lifetime)
-        return build_binding_update(self._settings, binding, source, lifetime, flows)
+        return build_binding_update(
+            self._settings, binding, source, lifetime, flows, overwrite=overwrite
+        )
+
+    def _follow_sequence(self, sequence: int) -> None:
+        """Go on from ``sequence``, unless ours is beyond it by now."""
+        if (sequence - self._sequence) % SEQUENCES <= SEQUENCES // 2:
+            self._sequence = sequence

@@ -21,8 +21,8 @@ class ReplayGuard:
     node, because Binding Updates sent over different links may overtake one another. A Binding
     Update without an IFID speaks for the whole home address, so its timestamp binds every IFID.
 
-    Deviates from RFC 6275 §10.3.2, where an ended binding's sequence number is kept for 10 s, so
-    that a delayed Binding Update cannot bring it back: its timestamp does not admit it.
+    So a delayed Binding Update does not bring an ended binding back (RFC 6275 §10.3.2); where there
+    are no keys ``EndedBindings`` sees to that.
 
     About 256 timestamps are kept a home address, and only authenticated ones get here: beyond
     that, those are forgotten which are outside the window, so that it refuses them anyway.

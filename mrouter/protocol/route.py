@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 from mrouter.protocol.acknowledgements import Verdict
 from mrouter.protocol.bindings import BindingState, RouteEntry
-from mrouter.protocol.egress import find_source
-from mrouter.protocol.events import Counted, Noted, SendPacket
+from mrouter.protocol.events import Counted, Noted
 from mrouter.protocol.home_registration import is_later
-from mrouter.protocol.routability import RoutabilityTest
 from mrouter.protocol.route_answers import (
     CARE_OF_NONCE_EXPIRED,
     HOME_NONCE_EXPIRED,
@@ -17,17 +15,14 @@ from mrouter.protocol.route_answers import (
 )
 from mrouter.protocol.route_binding import (
     RouteBinding,
-    build_care_of_test_init,
-    build_home_test_init,
-    build_route_update,
 )
 from mrouter.protocol.route_list import RouteList
-from mrouter.protocol.send_rate import SendRate
-from mrouter.protocol.settings import MAX_RR_BINDING_LIFETIME
+from mrouter.protocol.route_sender import RouteSender
 from mrouter.protocol.statuses import name_status
 from mrouter.protocol.update_list import (
     RENEWAL_RETRY,
-    SEQUENCES,
+    REPLACED_PAUSE,
+    describe_for_dataplane,
     note_binding,
     restore_binding,
 )
@@ -69,10 +64,6 @@ class Route:
     Deviates from RFC 6275 §11.7.2, where no lifetime is longer than what is left of the home
     registration: ours are short and always refreshed, so that a route would be renewed several
     times a minute, and the home address is no less valid while the home agent is not reached.
-
-    Deviates from RFC 6275 §8.5, §11.3.5 and §11.6.2, where an ICMPv6 error ends the attempts at a
-    node that does not know the Mobility Header: an Init each 32 s goes on asking those that were
-    named to us, and their packets go through the home agent.
     """
 
     def __init__(
@@ -84,21 +75,18 @@ class Route:
     ) -> None:
         self._correspondent = correspondent
         self._settings = settings
-        self._random = random
-        lifetime = min(settings.route_lifetime, MAX_RR_BINDING_LIFETIME)
-        self._lifetime = max(lifetime // 4 * 4, 4)
         self._list = RouteList(settings.home_address, random, find_ifids)
-        self._home_test = RoutabilityTest()
-        self._sequence = random.randrange(SEQUENCES)
-        self._home_test_rate, self._care_of_test_rate = SendRate(), SendRate()
-        self._update_rate = SendRate()
-        self._updates_at: float | None = None  # when Binding Updates that wait may go on
+        self._sender = RouteSender(correspondent, settings, random, self._list)
 
     @property
     def entries(self) -> tuple[RouteEntry, ...]:
         """The Binding Update List for this correspondent node, by slot."""
         ordered = sorted(self._list.bindings, key=lambda binding: binding.slot)
         return tuple(RouteEntry(self._correspondent, binding.snapshot()) for binding in ordered)
+
+    def describe(self) -> tuple[tuple[object, ...], ...]:
+        """Return what has a bearing on forwarding, for comparison."""
+        return describe_for_dataplane(self._list.bindings)
 
     @property
     def is_over(self) -> bool:
@@ -107,7 +95,7 @@ class Route:
 
     def next_deadline(self) -> float | None:
         """Return when ``run`` is to be called next, in monotonic seconds; None for never."""
-        moments = [self._home_test.due_at, self._updates_at]
+        moments = [self._sender.home_test.due_at, self._sender.updates_at]
         for binding in self._list.bindings:
             moments.append(binding.test.due_at)
             if self._list.is_held_back(binding):
@@ -122,8 +110,9 @@ class Route:
             binding = restore_binding(RouteBinding, entry, now, renewal)
             self._list.bindings.append(binding)
             self._list.single = self._list.single or binding.plain
-            if is_later(binding.sequence, than=self._sequence) or len(self._list.bindings) == 1:
-                self._sequence = binding.sequence
+            first = len(self._list.bindings) == 1
+            if first or is_later(binding.sequence, than=self._sender.sequence):
+                self._sender.sequence = binding.sequence
 
     # --- what happens ---------------------------------------------------------------------
 
@@ -143,7 +132,7 @@ class Route:
             came_home = self._list.situation.at_home or event.via_home_agent
             if packet.destination != self._settings.home_address or not came_home:
                 return [Counted("signalling-dropped", "not-through-home-agent")]
-            return [] if self._home_test.take(message) else [_DROPPED_TEST]
+            return [] if self._sender.home_test.take(message) else [_DROPPED_TEST]
         if isinstance(message, CareOfTest):
             tested = [b for b in self._list.bindings if b.egress.address == packet.destination]
             return [] if any(b.test.take(message) for b in tested) else [_DROPPED_TEST]
@@ -183,10 +172,7 @@ class Route:
         from RFC 6275 §11.3.6: for the same reason a route that is unknown to the correspondent
         node stays in use while it is registered again.
         """
-        proven = any(binding.usable for binding in self._list.bindings)
-        asking = self._home_test.due_at is not None or any(
-            binding.awaiting or binding.test.due_at is not None for binding in self._list.bindings
-        )
+        proven = self._is_proven
         unknown_binding = (_DRAFT_UNKNOWN_BINDING, BindingErrorStatus.UNKNOWN_BINDING)
         if proven and error.status in unknown_binding:
             information = find_option(error, CareOfAddressInformation)
@@ -197,12 +183,28 @@ class Route:
                 (b for b in self._list.bindings if b.usable and b.egress.address == at), None
             )
             return self._refresh(None if sender is None else sender.ifid, now)
-        if proven or not asking or error.status not in tuple(BindingErrorStatus):
+        if proven or not self._sender.is_asking or error.status not in tuple(BindingErrorStatus):
             return [Counted("signalling-dropped", "binding-error-ignored")]
         if not self._list.single:
             self._list.fall_back(now)
             return [self._note_peer("multiple-registration-not-supported")]
         return self._give_up(now)
+
+    def hear_of_no_mobility(self, now: float) -> list[Effect]:
+        """Leave the correspondent node alone for a while, as it knows no Mobility Header.
+
+        "future Binding Updates SHOULD NOT be sent to this destination ... removed after a period
+        of time in order to allow for retrying" (RFC 6275 §11.3.5, §11.6.2). Nobody vouches for an
+        ICMPv6 error, so it counts while an answer is waited for, and ends nothing that stands.
+        """
+        if self._is_proven or not self._sender.is_asking:
+            return [Counted("signalling-dropped", "parameter-problem-ignored")]
+        return self._give_up(now)
+
+    @property
+    def _is_proven(self) -> bool:
+        """Whether the correspondent node has accepted a binding that stands."""
+        return any(binding.usable for binding in self._list.bindings)
 
     def _receive_acknowledgement(
         self, packet: Packet, answer: BindingAcknowledgement, now: float
@@ -229,7 +231,8 @@ class Route:
         # Binding Refresh Advice "MUST be ignored if the acknowledgement came from a correspondent
         # node" (RFC 6275 §11.7.3).
         fresh = not binding.usable
-        binding.mark_accepted(answer.status, min(answer.lifetime, self._lifetime), advice=None)
+        lifetime = min(answer.lifetime, self._sender.lifetime)
+        binding.mark_accepted(answer.status, lifetime, advice=None)
         renewal = self._settings.ifid_renewal
         if fresh and renewal is not None and not binding.plain:
             binding.renew_at = now + renewal
@@ -256,9 +259,9 @@ class Route:
         too old, so return routability is done again.
         """
         if answer.status == BindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW:
-            self._sequence = answer.sequence
+            self._sender.sequence = answer.sequence
         if answer.status in HOME_NONCE_EXPIRED:
-            self._home_test.forget()
+            self._sender.home_test.forget()
         if answer.status in CARE_OF_NONCE_EXPIRED:
             binding.test.forget()
         if binding.allow_correction():
@@ -280,8 +283,8 @@ class Route:
         ]
 
     def _give_up(self, now: float) -> list[Effect]:
-        """Leave a node alone for a while that is no correspondent node (RFC 6275 §11.3.6)."""
-        self._home_test.stop()
+        """Try a node that is no correspondent node again much later (RFC 6275 §11.3.5, §11.3.6)."""
+        self._sender.home_test.stop()
         for binding in self._list.bindings:
             if not binding.is_ending:
                 binding.test.stop()
@@ -298,14 +301,18 @@ class Route:
         for binding in self._list.bindings:
             if binding.due_at is None or binding.due_at > now or self._list.is_held_back(binding):
                 continue
+            if not binding.is_ending and any(b.replaces is binding for b in self._list.bindings):
+                # the correspondent node has (or will have) put the fresh IFID's in its place
+                binding.due_at = now + REPLACED_PAUSE
+                continue
             if binding.state is BindingState.REGISTERED:
                 binding.mark_refreshing(now)
             elif binding.state is BindingState.REFUSED:
                 binding.mark_registering(now)
             binding.due_at = None
             binding.waits = True
-        effects += self._send_updates(now)
-        effects += self._send_tests(now)
+        effects += self._sender.send_updates(now)
+        effects += self._sender.send_tests(now)
         return effects + self._leave_unproven()
 
     def farewell(self, now: float) -> list[Effect]:
@@ -315,10 +322,10 @@ class Route:
         """
         self._list.retired = True
         self._list.reconcile(now)
-        effects = [effect for b in self._list.bindings if (effect := self._send_update(b, now))]
+        updates = [self._sender.send_update(binding, now) for binding in self._list.bindings]
         self._list.bindings = []
-        self._home_test.stop()
-        return list(effects)
+        self._sender.home_test.stop()
+        return [update for update in updates if update is not None]
 
     def _run_expiries(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -339,78 +346,10 @@ class Route:
         """
         effects: list[Effect] = []
         for binding in self._list.bindings:
-            failed = binding.test.has_failed or self._home_test.has_failed
+            failed = binding.test.has_failed or self._sender.home_test.has_failed
             if binding.usable and binding.waits and failed:
                 binding.mark_expired()
                 effects.append(self._note("route-unproven", binding))
-        return effects
-
-    # --- sending --------------------------------------------------------------------------
-
-    def _send_updates(self, now: float) -> list[Effect]:
-        """Send the Binding Updates that there are tokens for, and ask for the missing tokens."""
-        effects: list[Effect] = []
-        self._updates_at = None
-        for binding in self._list.bindings:
-            if not binding.waits:
-                continue
-            at = self._update_rate.find_time(now)
-            if at > now:
-                self._updates_at = at
-                break
-            update = self._send_update(binding, now)
-            if update is not None:
-                effects.append(update)
-                continue
-            home_is_fresh = self._home_test.is_fresh(now)
-            if not home_is_fresh and self._can_test_home:
-                self._home_test.begin(now)
-            untested = not binding.is_ending and not binding.test.is_fresh(now)
-            if untested and (home_is_fresh or self._can_test_home):
-                binding.test.begin(now)
-        return effects
-
-    @property
-    def _can_test_home(self) -> bool:
-        """Whether a Home Test Init reaches the correspondent node (RFC 6275 §11.6.3)."""
-        return bool(self._list.situation.addresses) and (
-            self._list.situation.registered or self._list.situation.at_home
-        )
-
-    def _send_update(self, binding: RouteBinding, now: float) -> SendPacket | None:
-        """Send ``binding``'s Binding Update, if there are a link and fresh tokens."""
-        home_address = self._settings.home_address
-        source = find_source(self._list.situation.addresses, home_address, binding)
-        tested = binding.is_ending or binding.test.is_fresh(now)
-        if source is None or not tested or not self._home_test.is_fresh(now):
-            return None
-        lifetime = 0 if binding.is_ending else self._lifetime
-        self._sequence = (self._sequence + 1) % SEQUENCES
-        binding.sequence = self._sequence
-        binding.waits = False
-        binding.mark_sent(now, source.address, lifetime)
-        self._update_rate.book(now)
-        return build_route_update(
-            home_address, self._correspondent, binding, source, self._home_test, lifetime
-        )
-
-    def _send_tests(self, now: float) -> list[Effect]:
-        effects: list[Effect] = []
-        waiting = [binding for binding in self._list.bindings if binding.waits]
-        if not waiting or not self._can_test_home:
-            self._home_test.stop()
-        if self._home_test.is_due(self._home_test_rate, now):
-            cookie = self._home_test.mark_sent(now, self._random, self._home_test_rate)
-            init = build_home_test_init(self._settings.home_address, self._correspondent, cookie)
-            at_home = self._list.situation.at_home
-            effects.append(SendPacket(init, via_home_agent=not at_home))
-        for binding in self._list.bindings:
-            if not binding.waits:
-                binding.test.stop()
-            if binding.test.is_due(self._care_of_test_rate, now):
-                cookie = binding.test.mark_sent(now, self._random, self._care_of_test_rate)
-                test_init = build_care_of_test_init(self._correspondent, binding, cookie)
-                effects.append(SendPacket(test_init, link=binding.egress.link))
         return effects
 
     def _note(self, name: str, binding: RouteBinding, *more: tuple[str, str]) -> Noted:

@@ -191,7 +191,7 @@ class RouteList:
     def _renew(self, now: float) -> None:
         """Begin a binding with a fresh IFID where one is due (the draft §5.2)."""
         for old in tuple(self.bindings):
-            if not old.usable or old.renew_at is None or old.renew_at > now:
+            if not old.may_renew or old.renew_at is None or old.renew_at > now:
                 continue
             fresh = self._begin(old.egress, now)
             old.renew_at = now + RENEWAL_RETRY if fresh is None else None

@@ -11,18 +11,18 @@ from mrouter.protocol.events import (
     Counted,
     EgressChanged,
     PacketReceived,
+    PeerWithoutMobility,
     StopRequested,
 )
 from mrouter.protocol.route import Route
 from mrouter.protocol.route_list import Situation
-from mrouter.protocol.update_list import describe_for_dataplane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from ipaddress import IPv6Address
     from random import Random
 
-    from mrouter.protocol.bindings import RouteEntry, UpdateListEntry
+    from mrouter.protocol.bindings import RouteEntry
     from mrouter.protocol.events import Effect, EgressAddress, Event
     from mrouter.protocol.settings import MobileRouterSettings
 
@@ -77,7 +77,7 @@ class RouteOptimizer:
         ``registered`` says whether the home agent has accepted a binding; without one no home
         address is reachable, and no route can be optimized (RFC 6275 §11.7.2).
         """
-        before = _describe(self.entries)
+        before = self._describe()
         effects: list[Effect] = []
         self._registered = registered
         if isinstance(event, EgressChanged):
@@ -85,12 +85,8 @@ class RouteOptimizer:
         elif isinstance(event, CorrespondentsChanged):
             self._take_correspondents(event.addresses)
         self._place(now)
-        if isinstance(event, PacketReceived):
-            route = self._routes.get(event.packet.source)
-            if route is None:
-                effects.append(Counted("signalling-dropped", "not-a-correspondent"))
-            else:
-                effects += route.receive(event, now)
+        if isinstance(event, PacketReceived | PeerWithoutMobility):
+            effects += self._hear(event, now)
         elif isinstance(event, StopRequested):
             if event.deregister:
                 effects += [e for route in self._routes.values() for e in route.farewell(now)]
@@ -100,9 +96,18 @@ class RouteOptimizer:
         self._routes = {
             address: route for address, route in self._routes.items() if not route.is_over
         }
-        if _describe(self.entries) != before:
+        if self._describe() != before:
             effects.insert(0, BindingsChanged())
         return effects
+
+    def _hear(self, event: PacketReceived | PeerWithoutMobility, now: float) -> list[Effect]:
+        peer = event.packet.source if isinstance(event, PacketReceived) else event.address
+        route = self._routes.get(peer)
+        if route is None:
+            return [Counted("signalling-dropped", "not-a-correspondent")]
+        if isinstance(event, PacketReceived):
+            return route.receive(event, now)
+        return route.hear_of_no_mobility(now)
 
     def _take_correspondents(self, addresses: Iterable[IPv6Address]) -> None:
         # The home agent has a way of its own, and is no correspondent node.
@@ -118,8 +123,6 @@ class RouteOptimizer:
         for address, route in self._routes.items():
             route.place(situation, wanted=address in self._wanted, now=now)
 
-
-def _describe(entries: tuple[RouteEntry, ...]) -> tuple[tuple[IPv6Address, UpdateListEntry], ...]:
-    """Return ``entries`` without what has no bearing on forwarding, for comparison."""
-    bindings = describe_for_dataplane(entry.binding for entry in entries)
-    return tuple((e.correspondent, b) for e, b in zip(entries, bindings, strict=True))
+    def _describe(self) -> list[tuple[IPv6Address, tuple[object, ...]]]:
+        routes = self._routes.items()
+        return [(address, each) for address, route in routes for each in route.describe()]

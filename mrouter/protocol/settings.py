@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 #: Seconds that a binding may live which return routability has authorized (RFC 6275 §12).
 MAX_RR_BINDING_LIFETIME = 420
 
+#: Seconds before the first repetition of a first registration, by default (RFC 6275 §13).
+INITIAL_BINDACK_TIMEOUT_FIRST_REG = 1.5
+
 
 class Algorithm(Enum):
     """How an authenticator is computed, and to how many octets it is cut.
@@ -47,6 +50,11 @@ class MobileRouterSettings:
     (draft §5.2, "MN SHOULD update the value of the IFID periodically"); None means never.
     ``correspondents`` are the nodes to optimize routes with from the start; ``route_lifetime`` in
     seconds is what they are asked for, at most 420 (RFC 6275 §12, MAX_RR_BINDING_LIFETIME).
+    ``first_registration_timeout`` in seconds is how long a first registration waits for its answer
+    before it is repeated: longer than the home agent's duplicate address detection (RFC 6275 §13,
+    InitialBindackTimeoutFirstReg). ``follow_rfc5648``: the option that names a binding holds its
+    care-of address, and the first Binding Update overwrites what stands (RFC 5648 §5.2, §5.9);
+    the draft has neither.
     """
 
     home_address: IPv6Address
@@ -58,6 +66,8 @@ class MobileRouterSettings:
     ifid_renewal: float | None = None
     correspondents: tuple[IPv6Address, ...] = ()
     route_lifetime: int = MAX_RR_BINDING_LIFETIME
+    first_registration_timeout: float = INITIAL_BINDACK_TIMEOUT_FIRST_REG
+    follow_rfc5648: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +104,10 @@ class HomeAgentSettings:
     replay protection timestamp may be from our clock (RFC 4285 §6). ``home_link`` is the
     interface of the home link, where home addresses are defended; None where it is virtual.
     ``preference`` and ``peers`` are for mobile nodes that look for home agents;
-    ``prefix_lifetime`` is what they are told of the home prefixes. ``refuse_mixed``: a binding
-    with an IFID doesn't end a plain one, but is refused while that stands (RFC 5648 §6.2).
+    ``prefix_lifetime`` is what they are told of the home prefixes, unless that is switched off
+    (``prefix_advertisements``). ``refuse_mixed``: a binding with an IFID doesn't end a plain one,
+    but is refused while that stands (RFC 5648 §6.2). ``require_addresses``: an option that names a
+    new binding must hold its care-of address; a known one keeps its own without (RFC 5648 §6.2).
     """
 
     address: IPv6Address
@@ -109,7 +121,9 @@ class HomeAgentSettings:
     preference: int = 0
     peers: tuple[PeerHomeAgent, ...] = ()
     prefix_lifetime: int = 30 * 86400
+    prefix_advertisements: bool = True
     refuse_mixed: bool = False
+    require_addresses: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from mrouter.protocol.bindings import BindingState, UpdateListEntry, find_free_slot
 from mrouter.protocol.events import EgressAddress, Noted
+from mrouter.protocol.settings import INITIAL_BINDACK_TIMEOUT_FIRST_REG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -15,11 +16,8 @@ if TYPE_CHECKING:
 
     from mrouter.protocol.flow_push import FlowRequest
 
-#: Seconds (RFC 6275 §12): before the first repetition of a first registration, of any other
-#: Binding Update, and at most between two repetitions.
-#: Deviates from RFC 6275 §13, which has the first one configurable: a home agent whose duplicate
-#: address detection takes longer answers the last repetition.
-INITIAL_BINDACK_TIMEOUT_FIRST_REG = 1.5
+#: Seconds (RFC 6275 §12) before the first repetition of a Binding Update that is no first home
+#: registration (``first_interval``), and at most between two repetitions.
 INITIAL_BINDACK_TIMEOUT = 1.0
 MAX_BINDACK_TIMEOUT = 32.0
 
@@ -55,9 +53,11 @@ class Binding:
     Times are monotonic seconds. ``due_at`` is when something is to be sent next: a repetition, a
     refresh, a new try; ``held_until`` is how long the home agent may hold the binding at most;
     ``awaiting`` says that the last Binding Update is unanswered, ``sent_from`` whence it went,
-    ``timestamp`` and ``flow_request`` what it said for replay protection and of flow bindings. A
+    ``timestamp`` and ``flow_request`` what it said for replay protection and of flow bindings.
+    ``interval`` is how long it waits for its answer, ``first_interval`` how long a first one. A
     ``plain`` binding is registered without CoAINFO. ``replaces`` is the one that ends when this
-    one, with a fresh IFID, is accepted.
+    one, with a fresh IFID, is accepted. ``overwrote``: a Binding Update since its last acceptance
+    had the O flag.
     """
 
     egress: EgressAddress
@@ -70,7 +70,8 @@ class Binding:
     expires_at: float | None = None
     held_until: float = 0.0
     due_at: float | None = None
-    interval: float = INITIAL_BINDACK_TIMEOUT_FIRST_REG
+    interval: float = INITIAL_BINDACK_TIMEOUT
+    first_interval: float = INITIAL_BINDACK_TIMEOUT_FIRST_REG
     sent_at: float | None = None
     sent_from: IPv6Address | None = None
     timestamp: int | None = None
@@ -80,6 +81,7 @@ class Binding:
     refusals: int = 0
     renew_at: float | None = None
     replaces: Binding | None = None
+    overwrote: bool = False
 
     @property
     def key(self) -> tuple[str, IPv6Address]:
@@ -90,6 +92,15 @@ class Binding:
     def usable(self) -> bool:
         """Whether the home agent has accepted it and its lifetime runs."""
         return self.state in (BindingState.REGISTERED, BindingState.REFRESHING)
+
+    @property
+    def may_renew(self) -> bool:
+        """Whether a fresh IFID may take its place: nothing about it is under way.
+
+        A Binding Update about the old IFID that comes after one about the fresh IFID would take
+        the care-of address back, and then be de-registered with it.
+        """
+        return self.state is BindingState.REGISTERED
 
     @property
     def is_ending(self) -> bool:
@@ -105,7 +116,7 @@ class Binding:
     def begin_update(self, now: float) -> None:
         """Restart the repetitions for a Binding Update that is about something new."""
         first = self.state is BindingState.REGISTERING and self.expires_at is None
-        self.interval = INITIAL_BINDACK_TIMEOUT_FIRST_REG if first else INITIAL_BINDACK_TIMEOUT
+        self.interval = self.first_interval if first else INITIAL_BINDACK_TIMEOUT
         self.corrections = 0
         self.due_at = now
 
@@ -202,7 +213,9 @@ class Binding:
         """Return when something has to happen to this binding."""
         moments = [self.due_at]
         if self.usable:
-            moments += [self.expires_at, self.renew_at]
+            moments.append(self.expires_at)
+        if self.may_renew:
+            moments.append(self.renew_at)
         if self.is_ending:
             moments.append(self.held_until)
         return [moment for moment in moments if moment is not None]
@@ -233,6 +246,7 @@ def create_binding(
     others: Iterable[Binding],
     random: Random,
     avoid: Collection[int] = (),
+    first_interval: float = INITIAL_BINDACK_TIMEOUT_FIRST_REG,
 ) -> Binding | None:
     """Return a new binding with an IFID and a slot of its own, or None if none is free.
 
@@ -242,7 +256,7 @@ def create_binding(
     if identity is None:
         return None
     ifid, slot = identity
-    return Binding(egress, ifid, slot, random.randrange(SEQUENCES))
+    return Binding(egress, ifid, slot, sequence=0, first_interval=first_interval)
 
 
 def choose_identity(
@@ -286,12 +300,9 @@ def restore_binding(
     )
 
 
-def describe_for_dataplane(entries: Iterable[UpdateListEntry]) -> tuple[UpdateListEntry, ...]:
-    """Return ``entries`` without what has no bearing on forwarding, for comparison."""
-    return tuple(
-        replace(entry, state=BindingState.REGISTERED, sequence=0, status=None, expires_at=None)
-        for entry in entries
-    )
+def describe_for_dataplane(bindings: Iterable[Binding]) -> tuple[tuple[object, ...], ...]:
+    """Return what of ``bindings`` has a bearing on forwarding, for comparison."""
+    return tuple((b.slot, b.ifid, b.egress, b.usable, b.plain) for b in bindings)
 
 
 def note_binding(name: str, binding: Binding, *more: tuple[str, str]) -> Noted:

@@ -29,12 +29,14 @@ def build_binding_update(
     source: EgressAddress,
     lifetime: int,
     flows: Iterable[MobilityOption] = (),
+    *,
+    overwrite: bool = False,
 ) -> SendPacket:
     """Build the Binding Update that ``binding`` asks for, to be sent from ``source``.
 
     ``lifetime`` is in seconds, 0 to de-register. Sequence number and timestamp are the binding's,
-    ``flows`` the options about flow bindings.
-    A mobile router sets R (RFC 3963 §5.1); M goes with CoAINFO (the draft §5.3.2).
+    ``flows`` the options about flow bindings; ``overwrite`` is the O flag (RFC 5648 §4.2).
+    A mobile router sets R (RFC 3963 §5.2); M goes with CoAINFO (the draft §5.3.2).
     """
     message = BindingUpdate(
         sequence=binding.sequence,
@@ -43,7 +45,8 @@ def build_binding_update(
         home_registration=True,
         mobile_router=bool(settings.prefixes),
         multiple=not binding.plain,
-        options=_build_options(settings, binding, source, flows),
+        overwrite=overwrite,
+        options=_build_options(settings, binding, source, lifetime, flows),
     )
     at_home = source.address == settings.home_address
     packet = Packet(
@@ -60,16 +63,28 @@ def _build_options(
     settings: MobileRouterSettings,
     binding: Binding,
     source: EgressAddress,
+    lifetime: int,
     flows: Iterable[MobilityOption],
 ) -> tuple[MobilityOption, ...]:
     options: list[MobilityOption] = []
+    address = binding.egress.address
+    # "the care-of address MUST be carried in the Care-of Address field of the Binding Identifier
+    # mobility option ... the alternate Care-of Address option MUST NOT be included" (RFC 5648 §5.2)
+    names_address = settings.follow_rfc5648 and not binding.plain
     if not binding.plain:
-        options.append(CareOfAddressInformation(binding.ifid, binding.egress.ifpri))
-    if source.address != binding.egress.address or settings.security is None:
+        options.append(
+            CareOfAddressInformation(
+                binding.ifid,
+                binding.egress.ifpri,
+                care_of_address=address if names_address else None,
+            )
+        )
+    if not names_address and (source.address != address or settings.security is None):
         # IPsec does not cover the source address, so that an update under its protection names
         # the care-of address in any case (RFC 6275 §11.7.1).
-        options.append(AlternateCareOfAddress(binding.egress.address))
-    if settings.explicit:
+        options.append(AlternateCareOfAddress(address))
+    if settings.explicit and lifetime:
+        # "SHOULD NOT include any" in a de-registration (RFC 3963 §5.8)
         options += [MobileNetworkPrefix(prefix) for prefix in settings.prefixes]
     options += flows
     if binding.timestamp is not None:

@@ -5,7 +5,7 @@ dialect draft-01; ``use_dialect("rfc5648")`` turns to the other one. What is new
 
 - ``MIP6OptCoAInfo``: CoAINFO (draft-wakikawa-mobileip-multiplecoa-01 §5.3.1)
 - ``MIP6OptBindingIdentifier`` (RFC 5648 §4.3, with BID-PRI of RFC 6089 §4.1)
-- ``MIP6OptFlowIdentification`` and ``MIP6OptFlowSummary`` (RFC 6089 §4.2, §4.3), the sub-options
+- ``MIP6OptFlowIdentification`` and ``MIP6OptFlowSummary`` (RFC 6089 §4.2, §4.2.2), the sub-options
   ``MIP6FlowBindingReference`` and ``MIP6FlowTrafficSelector``, and the selectors
   ``IPv4TrafficSelector`` and ``IPv6TrafficSelector`` (RFC 6088 §3)
 - ``MIP6MH_BU_Draft01`` with the flags A H L K R M, and ``MIP6MH_BA_Draft01`` with its status 1

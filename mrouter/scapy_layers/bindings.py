@@ -68,4 +68,7 @@ class MIP6OptBindingIdentifier(Measured):
         BitField("bidpri", 1, 7),
         _CareOfAddressField("coa", b"", length_from=lambda pkt: pkt.olen - 4),
     ]
-    x, y = 2, 0
+
+    def alignment_delta(self, curpos: int) -> int:
+        """Return how much padding goes before it: to 8n+2 with a care-of address, else to 2n."""
+        return (2 - curpos) % 8 if self.coa else -curpos % 2

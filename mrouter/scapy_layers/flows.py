@@ -108,9 +108,9 @@ class _SelectorField(PacketLenField):
 
 
 class MIP6FlowBindingReference(Measured):
-    """BID Reference sub-option (RFC 6089 §4.2): over which bindings the flow goes."""
+    """Binding Reference sub-option (RFC 6089 §4.2.1.3): over which bindings the flow goes."""
 
-    name = "Flow Identification Sub-option - BID Reference"
+    name = "Flow Identification Sub-option - Binding Reference"
     fields_desc = [  # noqa: RUF012
         ByteField("otype", 2),
         ByteField("olen", None),
@@ -119,7 +119,7 @@ class MIP6FlowBindingReference(Measured):
 
 
 class MIP6FlowTrafficSelector(Measured):
-    """Traffic Selector sub-option (RFC 6089 §4.2): which packets the flow consists of."""
+    """Traffic Selector sub-option (RFC 6089 §4.2.1.4): which packets the flow consists of."""
 
     name = "Flow Identification Sub-option - Traffic Selector"
     fields_desc = [  # noqa: RUF012
@@ -151,7 +151,11 @@ _SUB_OPTIONS = {0: Pad1, 1: PadN, 2: MIP6FlowBindingReference, 3: MIP6FlowTraffi
 
 
 class MIP6OptFlowIdentification(Measured):
-    """Flow Identification (RFC 6089 §4.2); a lower ``fidpri`` goes first."""
+    """Flow Identification (RFC 6089 §4.2); a lower ``fidpri`` goes first.
+
+    A Traffic Selector that is the first of ``suboptions`` stands at 8n, as RFC 6088 §3.2 has it;
+    others need padding of their own among the sub-options.
+    """
 
     name = "MIPv6 Option - Flow Identification"
     fields_desc = [  # noqa: RUF012
@@ -165,11 +169,15 @@ class MIP6OptFlowIdentification(Measured):
             "suboptions", [], MIP6FlowSubOptUnknown, length_from=lambda pkt: pkt.olen - 6
         ),
     ]
-    x, y = 2, 0
+
+    def alignment_delta(self, curpos: int) -> int:
+        """Return how much padding goes before it: to 8n with a Traffic Selector, else to 2n."""
+        wide = any(isinstance(each, MIP6FlowTrafficSelector) for each in self.suboptions)
+        return -curpos % (8 if wide else 2)
 
 
 class MIP6OptFlowSummary(Measured):
-    """Flow Summary (RFC 6089 §4.3): the flow bindings that are kept as they are."""
+    """Flow Summary (RFC 6089 §4.2.2): the flow bindings that are kept as they are."""
 
     name = "MIPv6 Option - Flow Summary"
     fields_desc = [  # noqa: RUF012

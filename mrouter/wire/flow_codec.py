@@ -13,17 +13,13 @@ from mrouter.wire.constants import OptionType
 from mrouter.wire.option_walk import walk_options
 from mrouter.wire.options import FlowIdentification, FlowSummary
 from mrouter.wire.parse_errors import Reason
-from mrouter.wire.traffic_selector_codec import (
-    find_selector_alignment,
-    parse_selector,
-    serialize_selector,
-)
+from mrouter.wire.traffic_selector_codec import parse_selector, serialize_selector
 
 if TYPE_CHECKING:
     from mrouter.wire.traffic_selectors import TrafficSelector, UnknownSelector
 
 _FIXED = Struct("!HHBB")  # FID, FID-PRI, reserved, status
-_BINDING_REFERENCE = 2
+_BID_REFERENCE = 2
 _TRAFFIC_SELECTOR = 3
 _LONGEST = 255
 
@@ -60,7 +56,7 @@ def _parse_sub_options(
     for kind, start, length in walk_options(data, _FIXED.size):
         # "A node MUST NOT include more than one" of each (RFC 6089 §4.2.1.3, §4.2.1.4): of two
         # nobody could say which counts.
-        if kind == _BINDING_REFERENCE:
+        if kind == _BID_REFERENCE:
             if ifids:
                 raise ParseError(Reason.DUPLICATE_OPTION, "several Binding References")
             ifids = _parse_numbers(data, start, length)
@@ -93,10 +89,10 @@ def _parse_numbers(data: bytes, start: int, length: int) -> tuple[int, ...]:
 def find_flow_alignment(option: FlowIdentification) -> tuple[int, int]:
     """Return (x, y) for an alignment of xn+y that suits ``option`` and its sub-options.
 
-    The option itself asks for 2n (RFC 6089 §4.2). Its Traffic Selector comes first, 8 octets from
-    the start, so that it stands where RFC 6088 §3.2 wants it if the option does.
+    The option itself asks for 2n (RFC 6089 §4.2), a Traffic Selector with addresses for 8n (RFC
+    6088 §3.2): it comes first, 8 octets from the option's start.
     """
-    return (2 if option.selector is None else find_selector_alignment(option.selector)), 0
+    return (2 if option.selector is None else 8), 0
 
 
 def serialize_flow_identification(option: FlowIdentification) -> bytes:
@@ -116,7 +112,7 @@ def serialize_flow_identification(option: FlowIdentification) -> bytes:
         body += _frame(_TRAFFIC_SELECTOR, bytes((kind, 0)) + selector)
     if option.ifids:
         body += bytes(len(body) % 2)  # Pad1: a Binding Reference's alignment is 2n (§4.2.1.3)
-        body += _frame(_BINDING_REFERENCE, _pack_numbers(option.ifids))
+        body += _frame(_BID_REFERENCE, _pack_numbers(option.ifids))
     return _frame(OptionType.FLOW_IDENTIFICATION, body)
 
 

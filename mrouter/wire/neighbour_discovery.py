@@ -15,6 +15,7 @@ ALL_NODES = IPv6Address("ff02::1")
 _UNSPECIFIED = IPv6Address("::")
 _SOLICITED_NODE = int(IPv6Address("ff02::1:ff00:0"))
 _HOP_LIMIT = 255
+_ROUTER = 0x80000000
 _OVERRIDE = 0x20000000
 _TARGET_LINK_LAYER_ADDRESS = 2
 _HEADER = struct.Struct("!IHBB16s16s")
@@ -33,15 +34,16 @@ def serialize_duplicate_probe(target: IPv6Address) -> bytes:
 
 
 def serialize_advertisement(
-    source: IPv6Address, target: IPv6Address, link_layer_address: bytes
+    source: IPv6Address, target: IPv6Address, link_layer_address: bytes, *, router: bool = False
 ) -> bytes:
     """Return the whole packet that tells all nodes where ``target`` is reached now.
 
-    Neither router nor solicited, but override (RFC 6275 §10.4.1). ``link_layer_address`` has 6
-    octets.
+    Not solicited, but override (RFC 6275 §10.4.1); ``router`` if it is a mobile router's (RFC 3963
+    §6.2). ``link_layer_address`` has 6 octets.
     """
     option = bytes((_TARGET_LINK_LAYER_ADDRESS, 1)) + link_layer_address
-    body = _MESSAGE.pack(NEIGHBOUR_ADVERTISEMENT, 0, 0, _OVERRIDE, target.packed) + option
+    flags = _OVERRIDE | (_ROUTER if router else 0)
+    body = _MESSAGE.pack(NEIGHBOUR_ADVERTISEMENT, 0, 0, flags, target.packed) + option
     return _wrap(source, ALL_NODES, body)
 
 

@@ -35,6 +35,7 @@ def find_misplaced(options: Sequence[MobilityOption], fmt: WireFormat) -> Reason
     repeatable = _REPEATABLE if fmt.dialect is Dialect.DRAFT_01 else _REPEATABLE_RFC5648
     seen: set[type] = set()
     last: type | None = None
+    mn_aaa = False
     for option in options:
         kind = type(option)
         if kind not in repeatable:
@@ -43,16 +44,21 @@ def find_misplaced(options: Sequence[MobilityOption], fmt: WireFormat) -> Reason
             seen.add(kind)
         if last is not None and not _may_follow(last, option):
             return Reason.BAD_OPTION_ORDER
+        # "the MN-HA authentication option must be present before the MN-AAA authentication option
+        # (else, the HA MUST discard the message)" (RFC 4285 §5)
+        if mn_aaa and kind is MnHaAuthentication:
+            return Reason.BAD_OPTION_ORDER
+        mn_aaa = mn_aaa or _is_mn_aaa(option)
         if kind in _LAST:
             last = kind
     return None
 
 
 def _may_follow(last: type, option: MobilityOption) -> bool:
-    # RFC 4285 §5: the MN-HA option is last, unless an MN-AAA option follows it. RFC 6275 §6.2.7:
-    # Binding Authorization Data is last without exception.
-    return (
-        last is MnHaAuthentication
-        and isinstance(option, UnknownOption)
-        and option.type == OptionType.AUTHENTICATION
-    )
+    # RFC 4285 §5.1, §5.2: the MN-HA option is last, unless an MN-AAA option follows it. RFC 6275
+    # §6.2.7: Binding Authorization Data is last without exception.
+    return last is MnHaAuthentication and _is_mn_aaa(option)
+
+
+def _is_mn_aaa(option: MobilityOption) -> bool:
+    return isinstance(option, UnknownOption) and option.type == OptionType.AUTHENTICATION

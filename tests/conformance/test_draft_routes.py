@@ -19,6 +19,7 @@ from route_world import (
 from mrouter.protocol.bindings import BindingState
 from mrouter.protocol.events import Counted, EgressChanged, PacketReceived, StopRequested
 from mrouter.wire.messages import (
+    BindingAcknowledgement,
     BindingError,
     BindingRefreshRequest,
     BindingUpdate,
@@ -241,6 +242,35 @@ def test_5_2_ifids_are_renewed_and_the_routes_stay():
         assert world.router_view() <= world.node_view()
         seen |= {view[0] for view in world.node_view()}
     assert len(seen) >= 10
+
+
+@pytest.mark.parametrize("renewal", [335.0, 337.0])  # before and after the refresh
+def test_5_2_only_one_ifid_of_a_care_of_address_is_told_at_a_time(renewal):
+    world = RouteWorld(make_router(correspondents=(CORRESPONDENT,), ifid_renewal=renewal))
+    world.connect(LTE)
+    world.settle(330)
+    world.messages_to_node()
+    tell_router = world.tell_router
+
+    def lose(event):
+        packet = getattr(event, "packet", None)
+        if packet is None or packet.source != CORRESPONDENT or not is_answer(packet):
+            tell_router(event)
+
+    world.tell_router = lose
+    world.settle(15)
+    updates = world.messages_to_node(BindingUpdate)
+    assert len(updates) > 1
+    assert len({information_of(packet).ifid for packet in updates}) == 1
+
+    world.tell_router = tell_router
+    world.settle(60)
+    assert world.node_view() == world.router_view()
+    assert len(world.node_view()) == 1
+
+
+def is_answer(packet):
+    return isinstance(packet.message, BindingAcknowledgement)
 
 
 # --- 7.4: Binding Acknowledgements ------------------------------------------------------------

@@ -25,6 +25,7 @@ from mrouter.protocol.events import (
     CheckDuplicate,
     DuplicateChecked,
     EgressChanged,
+    SendPacket,
 )
 from mrouter.wire.messages import BindingAcknowledgement
 
@@ -61,6 +62,14 @@ def test_10_3_1_it_is_accepted_when_nobody_has_the_address(agent):
     assert statuses(effects) == [1]
     assert is_changed(effects)
     assert only(agent.entries).expires_at == at(121).monotonic
+
+
+@pytest.mark.parametrize("mobile_router", [True, False])
+def test_rfc_3963_6_2_advertisement_for_a_mobile_router_says_that_it_is_a_router(
+    agent, mobile_router
+):
+    effects = bind(agent, mobile_router=mobile_router)
+    assert AdvertiseNeighbour((HOME,), router=mobile_router) in effects
 
 
 def test_10_3_1_status_134_when_somebody_has_it(agent):
@@ -183,3 +192,33 @@ def test_mobile_router_waits_for_a_slow_check_and_registers():
     world.tell_agent(FREE)
     world.settle(1)
     assert world.agent_view() == world.router_view() != set()
+
+
+# --- 10.3.2: answers to whoever is at home --------------------------------------------------------
+
+
+def answer_at_home(agent, **how):
+    update = make_update(at(2), **{"source": HOME, "home": None, "lifetime": 0, **how})
+    (effect,) = (e for e in send(agent, update, at(2)) if isinstance(e, SendPacket))
+    return effect
+
+
+def test_10_3_2_refusal_of_a_mobile_router_at_home_goes_out_on_the_home_link(agent):
+    bind(agent)
+    effect = answer_at_home(agent, ifid=1, sequence=1)
+    assert effect.packet.message.status == 135
+    assert (effect.packet.destination, effect.packet.routing_home_address) == (HOME, None)
+    assert effect.link == "eth1"
+    assert len(agent.entries) == 1
+
+
+def test_10_3_2_acceptance_goes_by_the_ordinary_routes(agent):
+    bind(agent)
+    effect = answer_at_home(agent, ifid=1, sequence=2)
+    assert (effect.packet.message.status, effect.link) == (1, None)
+
+
+def test_10_3_2_refusal_of_a_mobile_router_away_does_not_go_out_on_the_home_link(agent):
+    bind(agent)
+    effect = answer_at_home(agent, ifid=1, sequence=1, source=LTE.address, home=HOME)
+    assert (effect.packet.message.status, effect.link) == (135, None)

@@ -26,7 +26,7 @@ from protocol_world import (
 from scapy.layers.inet6 import IPv6
 
 from mrouter.protocol.discovering_router import DiscoveringMobileRouter
-from mrouter.protocol.events import DiscoveryReceived, EgressChanged, SendDiscovery
+from mrouter.protocol.events import Counted, DiscoveryReceived, EgressChanged, SendDiscovery
 from mrouter.protocol.settings import PeerHomeAgent
 from mrouter.wire.home_discovery import (
     DiscoveryPacket,
@@ -217,6 +217,18 @@ def test_11_4_1_home_agent_that_does_not_answer_makes_room_for_the_next():
     assert tried[HOME_AGENT] == pytest.approx(10.6)
 
 
+def test_13_home_agent_may_take_as_long_for_its_answer_as_the_operator_says():
+    router = make_searcher(first_registration_timeout=3.0)
+    ((_, request),) = start(router)
+    reply(router, request, SECOND, HOME_AGENT)
+    tried = {
+        packet.destination: seconds
+        for seconds, effects in run_until(router, 22)
+        for packet in updates(effects)
+    }
+    assert tried[HOME_AGENT] == pytest.approx(21.1)
+
+
 def test_search_begins_anew_after_the_last_home_agent_ever_more_slowly():
     router = make_searcher()
     ((_, request),) = start(router)
@@ -314,6 +326,12 @@ def test_10_6_solicitation_of_nobody_registered_is_dropped(how):
     agent = make_agent()
     send(agent, make_update(at(0), ifid=1), at(0))
     assert counts(solicit(agent, **how)) == [("discovery-dropped", "unexpected-message")]
+
+
+def test_8_4_prefix_advertisements_can_be_switched_off():
+    agent = make_agent(prefix_advertisements=False)
+    send(agent, make_update(at(0), ifid=1), at(0))
+    assert solicit(agent) == [Counted("discovery-dropped", "prefix-advertisements-off")]
 
 
 def test_6_8_mobile_node_gets_no_more_than_one_advertisement_a_second():

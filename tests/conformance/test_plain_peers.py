@@ -26,21 +26,26 @@ from mrouter.wire.messages import BindingAcknowledgement, BindingUpdate, find_op
 from mrouter.wire.options import CareOfAddressInformation
 
 
-def strip(packet):
-    """Return ``packet`` as a home agent reads it that knows neither the M flag nor CoAINFO."""
+def strip(packet, *, nemo):
+    """Return ``packet`` as a home agent reads it that knows neither the M flag nor CoAINFO.
+
+    Without ``nemo`` it does not know the R flag, either.
+    """
     message = packet.message
     if not isinstance(message, BindingUpdate):
         return packet
     known = tuple(o for o in message.options if not isinstance(o, CareOfAddressInformation))
-    return replace(packet, message=replace(message, multiple=False, options=known))
+    flags = {"multiple": False, "mobile_router": message.mobile_router and nemo}
+    return replace(packet, message=replace(message, options=known, **flags))
 
 
 class PlainWorld(World):
     """The mobile router, and a home agent that understands RFC 3963 only, or not even that."""
 
-    def __init__(self, **agent):
+    def __init__(self, *, nemo=True):
         router = make_router(security=None)
-        super().__init__(router=router, agent=make_agent(**without_keys(), **agent))
+        super().__init__(router=router, agent=make_agent(**without_keys()))
+        self.nemo = nemo
         self.noted = []
 
     def tell_router(self, event):
@@ -50,7 +55,7 @@ class PlainWorld(World):
 
     def tell_agent(self, event):
         if isinstance(event, PacketReceived):
-            event = PacketReceived(strip(event.packet))
+            event = PacketReceived(strip(event.packet, nemo=self.nemo))
         super().tell_agent(event)
 
     def connect(self, *addresses):

@@ -18,6 +18,7 @@ from protocol_world import (
     answer_of,
     at,
     connect,
+    is_changed,
     make_acknowledgement,
     make_agent,
     make_router,
@@ -32,11 +33,17 @@ from protocol_world import (
 
 from mrouter.protocol.bindings import BindingState
 from mrouter.protocol.discovering_router import DiscoveringMobileRouter
-from mrouter.protocol.events import DiscoveryReceived, EgressChanged, SendDiscovery
+from mrouter.protocol.events import (
+    DiscoveryReceived,
+    EgressChanged,
+    ForwardingFailed,
+    SendDiscovery,
+    StopRequested,
+)
 from mrouter.wire.constants import BindingStatus
 from mrouter.wire.home_discovery import DiscoveryPacket, HomeAgentReply, find_anycast_address
 from mrouter.wire.message_codec import parse_message, serialize_message
-from mrouter.wire.messages import BindingUpdate, find_option
+from mrouter.wire.messages import BindingAcknowledgement, BindingUpdate, find_option
 from mrouter.wire.options import MobileNetworkPrefix
 
 SECOND = HOME_AGENT + 1
@@ -66,6 +73,13 @@ def test_5_2_explicit_mode_names_every_prefix():
     assert named == [PREFIX, OTHER_PREFIX]
 
 
+def test_5_2_refresh_in_explicit_mode_names_every_prefix():
+    router = make_router(explicit=True)
+    register(router, LTE)
+    refresh = only(connect(router, replace(LTE, ifpri=5), seconds=10))
+    assert find_option(refresh.message, MobileNetworkPrefix) == MobileNetworkPrefix(PREFIX)
+
+
 def test_5_2_mobile_router_registers_with_the_home_registration_flag():
     assert only(connect(make_router(), LTE)).message.home_registration
 
@@ -87,6 +101,14 @@ def test_4_3_reserved_octet_is_written_as_zero_and_ignored():
     assert header[reserved] == 0
     header[reserved] = 0xFF
     assert parse_message(bytes(header), FORMAT).message == update
+
+
+def test_5_8_deregistration_in_explicit_mode_names_no_prefix():
+    router = make_router(explicit=True)
+    register(router, LTE)
+    ending = only(packets(router.handle(StopRequested(deregister=True), at(1)), BindingUpdate))
+    assert ending.message.lifetime == 0
+    assert find_option(ending.message, MobileNetworkPrefix) is None
 
 
 # --- 5.3: receiving Binding Acknowledgements --------------------------------------------------
@@ -206,20 +228,62 @@ def test_6_2_prefix_of_another_mobile_router_is_not_authorized():
     assert status == BindingStatus.NOT_AUTHORIZED_FOR_PREFIX
 
 
-def test_6_2_prefix_of_nobody_is_invalid():
-    assert refuse(make_agent(), prefixes=(NOBODYS,)) == BindingStatus.INVALID_PREFIX
+def test_6_2_prefix_of_nobody_is_not_authorized():
+    assert refuse(make_agent(), prefixes=(NOBODYS,)) == BindingStatus.NOT_AUTHORIZED_FOR_PREFIX
 
 
-def test_6_2_mobile_node_may_not_be_a_mobile_router():
-    served = (replace(AGENT.served[0], prefixes=()),)
-    answer = answer_of(make_agent(served=served), make_update(at(0), ifid=1), at(0))
-    assert answer.status == BindingStatus.MOBILE_ROUTER_OPERATION_NOT_PERMITTED
+@pytest.mark.parametrize(
+    ("prefixes", "status"),
+    [
+        ((), BindingStatus.FORWARDING_SETUP_FAILED),
+        ((PART,), BindingStatus.NOT_AUTHORIZED_FOR_PREFIX),
+    ],
+)
+def test_6_2_mobile_node_without_a_prefix_may_not_be_a_mobile_router(prefixes, status):
+    agent = make_agent(served=(replace(AGENT.served[0], prefixes=()),))
+    assert answer_of(agent, make_update(at(0), ifid=1, prefixes=prefixes), at(0)).status == status
+    assert agent.entries == ()
 
 
-def test_6_6_home_agent_without_nemo_registers_a_mobile_node():
+def test_6_2_prefix_that_a_refresh_leaves_out_is_not_forwarded_for_any_more():
+    agent = make_agent()
+    send(agent, make_update(at(0), ifid=1, prefixes=(PART, OTHER_PART)), at(0))
+    effects = send(agent, make_update(at(1), ifid=1, sequence=2, prefixes=(PART,)), at(1))
+    assert is_changed(effects)
+    assert only(agent.entries).prefixes == (PART,)
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "status"),
+    [((), BindingStatus.FORWARDING_SETUP_FAILED), ((PREFIX,), BindingStatus.INVALID_PREFIX)],
+)
+def test_6_2_forwarding_that_fails_ends_the_binding_with_143_or_141(prefixes, status):
+    agent, router = make_agent(), make_router(explicit=bool(prefixes))
+    update = only(connect(router, LTE))
+    accepted = only(packets(send(agent, update, at(0)), BindingAcknowledgement))
+    send(router, through_wire(accepted), at(0))
+    effects = agent.handle(ForwardingFailed(HOME, only(agent.entries).ifid), at(1))
+    failed = only(packets(effects, BindingAcknowledgement))
+    assert failed.message.status == status
+    assert agent.entries == ()
+    send(router, through_wire(failed), at(1))
+    assert only(router.entries).state is BindingState.REFUSED
+
+
+@pytest.mark.parametrize("home_registration", [True, False])
+def test_6_6_home_agent_without_nemo_answers_140(home_registration):
     agent = make_agent(nemo=False)
-    answer = answer_of(agent, make_update(at(0), ifid=1), at(0))
-    assert (answer.status, answer.mobile_router) == (1, False)
+    update = make_update(at(0), ifid=1, home_registration=home_registration)
+    answer = answer_of(agent, update, at(0))
+    assert answer.status == BindingStatus.MOBILE_ROUTER_OPERATION_NOT_PERMITTED
+    assert not answer.mobile_router
+    assert agent.entries == ()
+
+
+def test_6_6_home_agent_without_nemo_serves_a_mobile_node():
+    agent = make_agent(nemo=False)
+    update = make_update(at(0), ifid=1, mobile_router=False)
+    assert answer_of(agent, update, at(0)).status == 1
     assert only(agent.entries).prefixes == ()
 
 

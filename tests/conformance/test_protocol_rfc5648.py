@@ -51,6 +51,12 @@ def agent():
     return make_open_agent()
 
 
+@pytest.fixture
+def strict():
+    """Return a home agent as dialect rfc5648 configures it."""
+    return make_open_agent(refuse_mixed=True, require_addresses=True)
+
+
 def register_three(agent, **how):
     return update(agent, *THREE, **how)
 
@@ -105,7 +111,14 @@ def test_answer_goes_where_the_update_came_from(agent):
     assert only(packets(effects)).destination == WIFI.address
 
 
-def test_5_1_known_binding_may_be_refreshed_without_its_address(agent):
+def test_5_1_known_binding_may_be_refreshed_without_its_address(strict):
+    register_three(strict)
+    update(strict, bid(11), source=SAT.address, sequence=2)
+    assert keys(strict) == [(11, LTE.address), (22, WIFI.address), (33, SAT.address)]
+
+
+def test_5_1_several_known_bindings_may_be_refreshed_without_their_addresses(strict):
+    agent = strict
     register_three(agent)
     answer = update(agent, bid(11), bid(22), bid(33), sequence=2, source=WIFI.address, seconds=9)
     assert answer.status == BindingStatus.ACCEPTED_NP_COA
@@ -113,25 +126,35 @@ def test_5_1_known_binding_may_be_refreshed_without_its_address(agent):
     assert {entry.expires_at for entry in agent.entries} == {at(129).monotonic}
 
 
-def test_6_2_one_of_several_may_have_the_packets_address(agent):
-    update(agent, bid(11), bid(22, WIFI), source=SAT.address)
-    assert keys(agent) == [(11, SAT.address), (22, WIFI.address)]
+def test_6_2_167_for_an_unknown_bid_without_an_address(strict):
+    answer = update(strict, bid(11))
+    assert (answer.status, bids(answer)) == (BindingStatus.MCOA_UNKNOWN_COA, [(11, 0)])
+    assert strict.entries == ()
 
 
-@pytest.mark.parametrize(
-    ("address", "status"),
-    [
-        ("ff02::1", BindingStatus.MCOA_MALFORMED),
-        ("::", BindingStatus.MCOA_MALFORMED),
-        ("fe80::1", BindingStatus.MCOA_MALFORMED),
-        (str(HOME_AGENT), BindingStatus.ADMINISTRATIVELY_PROHIBITED),
-        (str(PREFIX[1]), BindingStatus.ADMINISTRATIVELY_PROHIBITED),
-    ],
-)
-def test_6_2_address_that_can_be_no_care_of_address_is_refused(agent, address, status):
-    option = CareOfAddressInformation(11, 0, care_of_address=IPv6Address(address))
-    assert update(agent, option).status == status
+def test_6_2_167_for_one_of_several_without_an_address(strict):
+    answer = update(strict, bid(11), bid(22, WIFI))
+    assert answer.status == BindingStatus.MCOA_NOT_COMPLETE
+    assert bids(answer) == [(11, BindingStatus.MCOA_UNKNOWN_COA), (22, 0)]
+    assert keys(strict) == [(22, WIFI.address)]
+
+
+@pytest.mark.parametrize("address", [HOME_AGENT, PREFIX[1]])
+def test_6_2_address_that_no_tunnel_could_lead_to_is_refused(agent, address):
+    option = CareOfAddressInformation(11, 0, care_of_address=address)
+    assert update(agent, option).status == BindingStatus.ADMINISTRATIVELY_PROHIBITED
     assert agent.entries == ()
+
+
+@pytest.mark.parametrize("lifetime", [120, 0])
+def test_6_2_164_for_an_option_that_could_not_be_read(agent, lifetime):
+    register_three(agent)
+    before = agent.entries
+    malformed = CareOfAddressInformation(11, 0, malformed=True)
+    answer = update(agent, malformed, bid(22, SAT), lifetime=lifetime, sequence=2)
+    assert answer.status == BindingStatus.MCOA_MALFORMED
+    assert bids(answer) == [(11, 0), (22, 0)]
+    assert agent.entries is before
 
 
 # --- 6.2: bulk registration -----------------------------------------------------------------------
@@ -197,30 +220,25 @@ def test_refusals_in_bulk_are_counted(agent):
     assert counts(effects) == [("binding-refused", "administratively-prohibited")]
 
 
-def test_4_4_status_of_the_refusal_when_all_are_refused(agent):
-    nowhere = CareOfAddressInformation(11, 0, care_of_address=IPv6Address("::"))
-    answer = update(agent, nowhere, CareOfAddressInformation(22, 1, care_of_address=HOME_AGENT))
-    assert answer.status == BindingStatus.MCOA_MALFORMED
+def test_6_2_status_4_also_when_all_are_refused_for_reasons_of_their_own(strict):
+    answer = update(strict, bid(11), CareOfAddressInformation(22, 1, care_of_address=HOME_AGENT))
+    assert (answer.status, answer.lifetime) == (BindingStatus.MCOA_NOT_COMPLETE, 0)
     assert bids(answer) == [
-        (11, BindingStatus.MCOA_MALFORMED),
+        (11, BindingStatus.MCOA_UNKNOWN_COA),
         (22, BindingStatus.ADMINISTRATIVELY_PROHIBITED),
     ]
-    assert answer.lifetime == 0
-    assert agent.entries == ()
+    assert strict.entries == ()
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        (bid(11, LTE), bid(11, WIFI)),
-        (bid(11), bid(22)),
-        (bid(11), bid(22, WIFI), bid(33)),
-    ],
-)
-def test_4_4_164_to_all_for_what_contradicts_itself(agent, options):
-    answer = update(agent, *options)
-    assert answer.status == BindingStatus.MCOA_MALFORMED
-    assert [ifid for ifid, _ in bids(answer)] == [option.ifid for option in options]
+def test_6_2_reason_that_all_share_is_the_whole_answers(strict):
+    answer = update(strict, bid(11), bid(22))
+    assert (answer.status, answer.lifetime) == (BindingStatus.MCOA_UNKNOWN_COA, 0)
+    assert bids(answer) == [(11, 0), (22, 0)]
+
+
+def test_164_to_all_for_a_bid_that_is_there_twice(agent):
+    answer = update(agent, bid(11, LTE), bid(11, WIFI))
+    assert (answer.status, bids(answer)) == (BindingStatus.MCOA_MALFORMED, [(11, 0), (11, 0)])
     assert agent.entries == ()
 
 
@@ -341,8 +359,16 @@ def test_overwriting_makes_room_when_all_slots_are_taken(agent):
     assert update(agent, *links).status == BindingStatus.ACCEPTED_NP_COA
     full = update(agent, bid(99, WIFI))
     assert full.status == BindingStatus.INSUFFICIENT_RESOURCES
-    assert update(agent, bid(99, WIFI), overwrite=True).status == BindingStatus.ACCEPTED_NP_COA
+    answer = update(agent, bid(99, WIFI), sequence=2, overwrite=True)
+    assert answer.status == BindingStatus.ACCEPTED_NP_COA
     assert keys(agent) == [(99, WIFI.address)]
+
+
+def test_overwriting_must_follow_what_any_binding_has_registered(agent):
+    update(agent, bid(22, WIFI), sequence=9)
+    late = update(agent, bid(11, LTE), sequence=8, overwrite=True)
+    assert (late.status, late.sequence) == (BindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW, 9)
+    assert keys(agent) == [(22, WIFI.address)]
 
 
 def test_overwriting_ends_what_stood_of_a_binding_that_is_refused(agent):
@@ -380,7 +406,8 @@ def test_6_2_165_for_a_bid_while_a_binding_without_stands():
 def test_6_2_overwriting_ends_the_binding_without_a_bid():
     agent = make_open_agent(refuse_mixed=True)
     update(agent, source=SAT.address)
-    assert update(agent, bid(11, LTE), overwrite=True).status == BindingStatus.ACCEPTED_NP_COA
+    answer = update(agent, bid(11, LTE), sequence=2, overwrite=True)
+    assert answer.status == BindingStatus.ACCEPTED_NP_COA
     assert keys(agent) == [(11, LTE.address)]
 
 
@@ -395,12 +422,30 @@ def test_6_2_update_without_a_bid_is_ordinary_whatever_stands():
 # --- 6.2: correspondent nodes ---------------------------------------------------------------------
 
 
-def test_6_2_168_for_several_bindings_at_a_correspondent_node():
+def refuse_at_a_correspondent_node(*options):
+    """Return the answer of a correspondent node that registers nothing."""
     node = CorrespondentNode(CorrespondentNodeSettings(address=HOME_AGENT), Random(1))
-    message = make_message(bid(11, LTE), bid(22, WIFI), home_registration=False)
+    message = make_message(*options, home_registration=False)
     answer = only(packets(send(node, message, at(0)), BindingAcknowledgement)).message
-    assert answer.status == BindingStatus.MCOA_BULK_REGISTRATION_PROHIBITED
     assert node.entries == ()
+    return answer
+
+
+def test_6_2_168_for_several_bindings_at_a_correspondent_node():
+    answer = refuse_at_a_correspondent_node(bid(11, LTE), bid(22, WIFI))
+    assert answer.status == BindingStatus.MCOA_BULK_REGISTRATION_PROHIBITED
+
+
+def test_6_2_164_for_an_unreadable_option_at_a_correspondent_node():
+    malformed = CareOfAddressInformation(11, 0, malformed=True)
+    answer = refuse_at_a_correspondent_node(malformed)
+    assert answer.status == BindingStatus.MCOA_MALFORMED
+
+
+def test_6_2_status_of_a_correspondent_nodes_answer_is_in_its_header():
+    answer = refuse_at_a_correspondent_node(CareOfAddressInformation(11, 0, status=7), bid(22))
+    assert answer.status == BindingStatus.MCOA_BULK_REGISTRATION_PROHIBITED
+    assert {status for _, status in bids(answer)} == {0}
 
 
 # --- replay protection, as bytes ------------------------------------------------------------------

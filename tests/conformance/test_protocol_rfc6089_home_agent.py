@@ -4,7 +4,14 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
-from home_agent_world import bid, flow_statuses, make_message, make_open_agent, update
+from home_agent_world import (
+    RFC5648,
+    bid,
+    flow_statuses,
+    make_message,
+    make_open_agent,
+    update,
+)
 from protocol_world import (
     AGENT,
     HOME,
@@ -18,6 +25,8 @@ from protocol_world import (
     counts,
     is_changed,
     notes,
+    only,
+    packets,
     run_until,
     send,
 )
@@ -26,6 +35,7 @@ from mrouter.protocol.events import BindingsChanged, ForwardingFailed, SendPacke
 from mrouter.protocol.flow_bindings import MAX_FLOW_BINDINGS, FlowBinding
 from mrouter.wire.constants import BindingStatus, FlowStatus
 from mrouter.wire.options import CareOfAddressInformation, FlowIdentification, FlowSummary
+from mrouter.wire.packet import serialize_packet
 from mrouter.wire.traffic_selectors import TrafficSelector, UnknownSelector
 
 VOICE = TrafficSelector(source_ports=(5004, 5004), next_header=(17, 17))
@@ -88,13 +98,8 @@ def test_5_3_binding_of_the_same_update_may_be_named(agent):
     assert list_flows(agent) == [(1, 1, (33, 22))]
 
 
-def test_4_2_1_without_a_bid_reference_a_new_one_goes_by_the_binding_of_its_update(agent):
-    update(agent, bid(22, WIFI), flow(1), sequence=2)
-    assert list_flows(agent) == [(1, 1, (22,))]
-
-
-def test_4_2_1_update_without_any_bid_has_no_binding_to_go_by(agent):
-    answer = update(agent, flow(1))
+def test_update_without_any_bid_has_no_binding_to_go_by(agent):
+    answer = update(agent, flow(1, 11))
     assert answer.status == BindingStatus.ACCEPTED
     assert flow_statuses(answer) == [(1, FlowStatus.BID_NOT_FOUND)]
 
@@ -166,7 +171,8 @@ def test_5_3_two_may_exchange_their_priorities(steered):
 @pytest.mark.parametrize(
     ("option", "status"),
     [
-        (flow(1, 11, selector=None), FlowStatus.REASON_UNSPECIFIED),
+        (flow(1, 11, selector=None), FlowStatus.MALFORMED),
+        (flow(1), FlowStatus.MALFORMED),
         (flow(1, 44), FlowStatus.BID_NOT_FOUND),
         (flow(1, 11, 44), FlowStatus.BID_NOT_FOUND),
         (flow(1, 11, selector=UnknownSelector(9, b"x")), FlowStatus.SELECTOR_NOT_SUPPORTED),
@@ -184,6 +190,13 @@ def test_4_2_refusal_has_its_status_and_leaves_the_update_accepted(agent, option
     assert agent.flows == ()
     reason = status.name.lower().replace("_", "-")
     assert counts(effects) == [("flow-binding-refused", reason)]
+
+
+def test_summary_of_more_unknown_fids_than_the_answer_holds_is_answered_in_part(agent):
+    unknown = FlowSummary(tuple(range(1, 128))), FlowSummary(tuple(range(128, 251)))
+    packet = only(packets(send(agent, make_message(bid(11, LTE), *unknown, sequence=2), at(0))))
+    assert len(serialize_packet(packet, RFC5648)) <= 1280
+    assert {status for _, status in flow_statuses(packet.message)} == {FlowStatus.FID_NOT_FOUND}
 
 
 def test_4_2_132_for_a_summary_with_an_unknown_fid(steered):
@@ -219,26 +232,39 @@ def test_4_2_129_for_two_new_ones_of_the_same_priority(agent):
 
 def test_known_one_whose_change_is_refused_stays_as_it_was(steered):
     before = steered.flows
-    options = FlowSummary((1,)), flow(2, 44)
+    options = FlowSummary((1,)), flow(2, 11, selector=towards(OTHER_HOME))
     answer = update(steered, bid(11, LTE), *options, sequence=3)
-    assert flow_statuses(answer) == [(2, FlowStatus.BID_NOT_FOUND)]
+    assert flow_statuses(answer) == [(2, FlowStatus.ADMINISTRATIVELY_PROHIBITED)]
     assert steered.flows is before
+
+
+def test_5_3_2_2_bids_of_a_known_one_are_replaced_also_by_one_that_there_is_not(steered):
+    answer = update(steered, bid(11, LTE), FlowSummary((1,)), flow(2, 44), sequence=3)
+    assert flow_statuses(answer) == [(2, 0)]
+    assert list_flows(steered) == [(1, 1, (11,)), (2, 2, (44,))]
 
 
 def test_priority_of_a_known_one_whose_change_is_refused_stays_taken(steered):
     before = steered.flows
-    options = flow(1, 44, priority=9), flow(2, 22, priority=1)
+    options = flow(1, 11, priority=9, selector=towards(OTHER_HOME)), flow(2, 22, priority=1)
     answer = update(steered, bid(11, LTE), *options, sequence=3)
-    refused = [(1, FlowStatus.BID_NOT_FOUND), (2, FlowStatus.REASON_UNSPECIFIED)]
+    prohibited = FlowStatus.ADMINISTRATIVELY_PROHIBITED
+    refused = [(1, prohibited), (2, FlowStatus.REASON_UNSPECIFIED)]
     assert flow_statuses(answer) == refused
     assert steered.flows is before
 
 
-def test_same_fid_twice_in_one_update_is_malformed(agent):
-    options = flow(1, 11), flow(1, 22, priority=2)
-    answer = update(agent, bid(11, LTE), *options, sequence=2)
-    assert flow_statuses(answer) == [(1, 0), (1, FlowStatus.MALFORMED)]
-    assert list_flows(agent) == [(1, 1, (11,))]
+def test_5_3_2_all_are_rejected_when_one_fid_is_there_twice(steered):
+    before = steered.flows
+    options = flow(1, 11), flow(5, 11), flow(1, 22, priority=7)
+    answer = update(steered, bid(11, LTE), FlowSummary((2,)), *options, sequence=3)
+    malformed = FlowStatus.MALFORMED
+    assert flow_statuses(answer) == [
+        (1, malformed),
+        (5, FlowStatus.REASON_UNSPECIFIED),
+        (1, malformed),
+    ]
+    assert steered.flows is before
 
 
 def test_128_for_more_than_there_is_room_for(agent):
@@ -289,17 +315,18 @@ def test_128_for_what_is_anybody_elses(agent, selector):
     assert flow_statuses(answer) == [(1, FlowStatus.ADMINISTRATIVELY_PROHIBITED)]
 
 
-# --- 5.3.3: the answer --------------------------------------------------------------------------
+# --- 5.3.5: the answer --------------------------------------------------------------------------
 
 
-def test_5_3_answer_repeats_fid_and_priority_without_sub_options(agent):
-    answer = update(agent, bid(11, LTE), flow(7, 11, priority=3), sequence=2)
-    assert answer.options == (bid(11), FlowIdentification(7, 3))
+def test_5_3_5_answer_is_a_copy_of_what_was_asked(agent):
+    asked = flow(7, 11, priority=3)
+    answer = update(agent, bid(11, LTE), replace(asked, status=9), sequence=2)
+    assert answer.options == (bid(11), asked)
 
 
-def test_answer_to_a_summary_alone_shows_that_it_was_understood(steered):
+def test_5_3_5_summary_is_not_answered(steered):
     answer = update(steered, bid(11, LTE), FlowSummary((2, 1)), sequence=3)
-    assert answer.options == (bid(11), FlowSummary((2, 1)))
+    assert answer.options == (bid(11),)
 
 
 def test_answer_to_an_update_without_flow_bindings_has_none(steered):
@@ -320,35 +347,43 @@ def test_refresh_that_changes_nothing_changes_nothing(steered):
 
 def test_several_bindings_and_flow_bindings_in_one_update(agent):
     bad = CareOfAddressInformation(44, 0, care_of_address=AGENT.address)
-    options = bid(33, SAT), bad, flow(1, 33), flow(2, 44), flow(3)
+    options = bid(33, SAT), bad, flow(1, 33), flow(2, 44)
     answer = update(agent, *options)
     assert answer.status == BindingStatus.MCOA_NOT_COMPLETE
-    assert flow_statuses(answer) == [(1, 0), (2, FlowStatus.BID_NOT_FOUND), (3, 0)]
-    assert list_flows(agent) == [(1, 1, (33,)), (3, 3, (33,))]
+    assert flow_statuses(answer) == [(1, 0), (2, FlowStatus.BID_NOT_FOUND)]
+    assert list_flows(agent) == [(1, 1, (33,))]
 
 
-# --- 4.4: bindings that end ---------------------------------------------------------------------
+# --- 4.3, 5.3.3: bindings that end --------------------------------------------------------------
 
 
-def test_4_4_deregistration_of_one_binding_leaves_the_list_as_it_is(steered):
-    before = steered.flows
+def test_5_3_3_deregistration_of_one_binding_keeps_those_that_it_names(steered):
+    update(steered, bid(22), FlowSummary((2,)), lifetime=0, sequence=3)
+    assert list_flows(steered) == [(2, 2, (22, 11))]
+
+
+def test_5_3_4_deregistration_of_one_binding_that_names_none_removes_all(steered):
     update(steered, bid(11), lifetime=0, sequence=3)
-    assert steered.flows is before
+    assert steered.flows == ()
 
 
-def test_4_4_inactive_one_stays_while_it_is_refreshed(steered):
-    update(steered, bid(22), lifetime=0, sequence=3)
+def test_4_3_inactive_one_stays_while_it_is_refreshed(steered):
+    update(steered, bid(22), FlowSummary((1, 2)), lifetime=0, sequence=3)
     update(steered, bid(11, LTE), flow(1, 22, selector=None), flow(2, 11), sequence=4)
     before = steered.flows
     update(steered, bid(11, LTE), FlowSummary((1, 2)), sequence=5)
     assert steered.flows is before
 
 
-def test_flow_options_of_a_deregistration_are_not_looked_at(steered):
-    before = steered.flows
-    answer = update(steered, bid(11), flow(5, 22), lifetime=0, sequence=3)
-    assert flow_statuses(answer) == []
-    assert steered.flows is before
+def test_deregistration_of_one_binding_may_move_its_flows(steered):
+    answer = update(steered, bid(11), flow(1, 22), flow(5, 11), lifetime=0, sequence=3)
+    assert flow_statuses(answer) == [(1, 0), (5, FlowStatus.BID_NOT_FOUND)]
+    assert list_flows(steered) == [(1, 1, (22,))]
+
+
+def test_5_3_3_deregistration_without_a_bid_removes_all_whatever_it_names(steered):
+    update(steered, FlowSummary((1, 2)), lifetime=0, sequence=3)
+    assert steered.flows == ()
 
 
 def test_all_go_with_the_last_binding(steered):

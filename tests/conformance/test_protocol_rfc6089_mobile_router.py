@@ -74,8 +74,6 @@ def accept(update, **statuses):
     answers += [
         FlowIdentification(fid, fid, status=status) for fid, status in told.items() if fid in kept
     ]
-    if not answers and kept:
-        answers = [FlowSummary(tuple(kept))]
     return make_acknowledgement(update, more=answers)
 
 
@@ -91,7 +89,7 @@ def registered(*addresses, flows=FLOWS):
 # --- what is asked for ------------------------------------------------------------------------
 
 
-def test_5_1_flow_bindings_name_the_bindings_of_the_links_that_are_registered():
+def test_5_2_2_1_flow_bindings_name_the_bindings_of_the_links_that_are_registered():
     router, update = registered(LTE, WIFI)
     known = ifids(router)
     assert [(each.fid, each.ifids, each.selector) for each in identifications(update)] == [
@@ -124,7 +122,7 @@ def test_nothing_is_said_of_flows_where_none_are_wanted():
     assert want(router) == []
 
 
-def test_4_3_a_refresh_keeps_the_flow_bindings_by_a_summary_alone():
+def test_5_2_3_a_refresh_keeps_the_flow_bindings_by_a_summary_alone():
     router, _update = registered(LTE, WIFI)
     refreshes = [
         through_wire(packet)
@@ -174,7 +172,35 @@ def test_flows_of_links_that_are_all_down_are_not_asked_for():
     assert [state.name for state in router.flow_states] == ["no-link", "accepted"]
 
 
-def test_a_de_registration_says_nothing_of_flows():
+def test_5_3_3_a_de_registration_of_one_of_several_names_what_stays():
+    router, _update = registered(LTE, WIFI)
+    updates = connect(router, WIFI, seconds=2.0)
+
+    (ending,) = [each for each in updates if not each.message.lifetime]
+    assert summary(ending) == [1, 2, 3]
+    assert identifications(ending) == []
+
+
+def test_a_de_registration_names_what_is_asked_for_and_not_answered_yet():
+    router = make_router()
+    register(router, LTE, WIFI)
+    (update,) = want(router, BULK, REST, seconds=1.0)
+    assert len(identifications(update)) == 2
+    updates = connect(router, LTE, seconds=1.1)
+    (ending,) = [each for each in updates if not each.message.lifetime]
+    assert summary(ending) == [1, 2]
+
+
+def test_a_home_agent_without_flow_bindings_gets_no_summary_in_a_de_registration():
+    router = make_router()
+    register(router, LTE, WIFI)
+    (update,) = want(router, *FLOWS, seconds=1.0)
+    send(router, make_acknowledgement(update), at(1.0))
+    (ending,) = connect(router, WIFI, seconds=2.0)
+    assert summary(ending) == []
+
+
+def test_the_last_de_registrations_say_nothing_of_flows():
     router, _update = registered(LTE)
     effects = router.handle(StopRequested(deregister=True), at(3.0))
     (ending,) = packets(effects, BindingUpdate)
@@ -229,7 +255,29 @@ def test_what_was_refused_for_want_of_a_binding_is_tried_again_after_a_refresh()
     assert only(identifications(told)).fid == 1
 
 
-def test_5_1_a_fid_that_the_home_agent_has_lost_is_sent_in_full():
+def test_5_3_5_silence_about_a_summary_alone_is_acceptance():
+    router, _update = registered(LTE)
+    ((second, effects),) = run_until(router, 97.0)
+    refresh = through_wire(only(packets(effects, BindingUpdate)))
+    assert summary(refresh) == [1, 2, 3]
+
+    effects = send(router, make_acknowledgement(refresh), at(second))
+
+    assert notes(effects) == []
+    assert [state.name for state in router.flow_states] == ["accepted"] * 3
+
+
+def test_5_2_6_flow_binding_that_the_answer_does_not_copy_is_not_accepted():
+    router = make_router()
+    register(router, LTE, WIFI)
+    (update,) = want(router, *FLOWS, seconds=1.0)
+    copied = [replace(each, status=0) for each in identifications(update)[:2]]
+    send(router, make_acknowledgement(update, more=copied), at(1.0))
+    names = [state.name for state in router.flow_states]
+    assert names == ["accepted", "accepted", "reason-unspecified"]
+
+
+def test_5_2_6_a_fid_that_the_home_agent_has_lost_is_sent_in_full():
     router, _update = registered(LTE)
     ((second, effects),) = run_until(router, 97.0)
     refresh = through_wire(only(packets(effects, BindingUpdate)))

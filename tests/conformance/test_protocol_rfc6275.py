@@ -104,6 +104,61 @@ def test_10_3_1_lifetime_is_cut_to_what_is_allowed():
     assert only(agent.entries).expires_at == at(60).monotonic
 
 
+def test_10_3_1_registration_needs_the_home_address_option():
+    agent = make_agent()
+    update = make_update(at(0), ifid=1, source=HOME, home=None, alternate=LTE.address)
+    assert answer_of(agent, update, at(0)).status == BindingStatus.REASON_UNSPECIFIED
+    assert agent.entries == ()
+
+
+def test_10_3_2_deregistration_from_home_needs_none():
+    agent = make_agent()
+    send(agent, make_update(at(0), ifid=1), at(0))
+    update = make_update(at(1), ifid=1, sequence=2, source=HOME, home=None, lifetime=0)
+    assert answer_of(agent, update, at(1)).status < 128
+    assert agent.entries == ()
+
+
+def deregister_without_keys(agent, **how):
+    send(agent, make_update(at(0), ifid=1, sequence=10, key=None), at(0))
+    end = make_update(at(1), ifid=1, sequence=12, lifetime=0, key=None, **how)
+    assert answer_of(agent, end, at(1)).status < 128
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(2, 135), (10.9, 135), (11.1, 1)])
+def test_10_3_2_delayed_update_does_not_bring_an_ended_binding_back_for_10_s(seconds, status):
+    agent = make_agent(**without_keys())
+    deregister_without_keys(agent)
+    answer = answer_of(agent, make_update(at(0.9), ifid=1, sequence=11, key=None), at(seconds))
+    assert answer.status == status
+    assert answer.sequence == (12 if status == 135 else 11)
+    assert len(agent.entries) == (status == 1)
+
+
+def test_10_3_2_next_update_registers_again_at_once():
+    agent = make_agent(**without_keys())
+    deregister_without_keys(agent)
+    answer = answer_of(agent, make_update(at(2), ifid=1, sequence=13, key=None), at(2))
+    assert answer.status == 1
+
+
+def test_10_3_2_other_bindings_are_registered_all_the_same():
+    agent = make_agent(**without_keys())
+    deregister_without_keys(agent)
+    answer = answer_of(agent, make_update(at(2), ifid=2, sequence=3, key=None), at(2))
+    assert answer.status == 1
+
+
+def test_10_3_2_deregistration_of_all_speaks_for_each_binding():
+    agent = make_agent(**without_keys())
+    send(agent, make_update(at(0), ifid=1, sequence=10, key=None), at(0))
+    end = make_update(at(1), sequence=12, lifetime=0, key=None, source=HOME, home=None)
+    assert answer_of(agent, end, at(1)).status < 128
+    delayed = make_update(at(0.9), ifid=1, sequence=11, key=None)
+    assert answer_of(agent, delayed, at(2)).status == 135
+    assert agent.entries == ()
+
+
 def test_10_3_2_nothing_to_deregister_gets_133():
     update = make_update(at(0), ifid=1, lifetime=0)
     assert answer_of(make_agent(), update, at(0)).status == 133
@@ -130,7 +185,7 @@ def test_11_7_1_authentication_option_does_not():
     assert find_option(update.message, AlternateCareOfAddress) is None
 
 
-def test_each_binding_has_its_own_sequence():
+def test_11_7_1_sequence_numbers_of_all_bindings_differ():
     first, second = connect(make_router(), LTE, WIFI)
     assert first.message.sequence != second.message.sequence
 
@@ -233,6 +288,20 @@ def test_11_8_first_registration_is_repeated_after_1_5_s_doubling_to_32_s():
     connect(router, LTE)
     sent = [seconds for seconds, effects in run_until(router, 150) if packets(effects)]
     assert sent == [1.5, 4.5, 10.5, 22.5, 46.5, 78.5, 110.5, 142.5]
+
+
+def test_13_first_registration_waits_as_long_as_the_operator_says():
+    router = make_router(first_registration_timeout=5.0)
+    connect(router, LTE)
+    sent = [seconds for seconds, effects in run_until(router, 110) if packets(effects)]
+    assert sent == [5, 15, 35, 67, 99]
+
+
+def test_13_refresh_does_not_wait_for_duplicate_address_detection():
+    router = make_router(first_registration_timeout=5.0)
+    register(router, LTE)
+    sent = [seconds for seconds, effects in run_until(router, 112) if packets(effects)]
+    assert sent == [96, 97, 99, 103, 111]
 
 
 def test_11_8_refresh_is_repeated_after_1_s():

@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from protocol_world import HOME, LTE, SAT, WIFI, at, counts, make_router, only
+from protocol_world import HOME, LTE, SAT, WIFI, at, counts, make_router, notes, only
 from route_world import (
     CORRESPONDENT,
     OTHER_CORRESPONDENT,
@@ -18,7 +18,13 @@ from route_world import (
 from test_draft_routes import connected, hand, router_after_tests
 
 from mrouter.protocol.bindings import BindingState
-from mrouter.protocol.events import Counted, PacketReceived, SendPacket, TimerFired
+from mrouter.protocol.events import (
+    Counted,
+    PacketReceived,
+    PeerWithoutMobility,
+    SendPacket,
+    TimerFired,
+)
 from mrouter.wire.messages import (
     BindingAcknowledgement,
     BindingError,
@@ -307,6 +313,75 @@ def test_11_7_3_refresh_advice_of_a_correspondent_is_ignored():
 
 
 # --- 11.3.6: Binding Errors -------------------------------------------------------------------
+
+
+NO_MOBILITY = PeerWithoutMobility(CORRESPONDENT)
+
+
+def test_11_3_5_node_without_mobility_header_is_asked_no_more():
+    router, _home, _care_of = pending_tests()
+    effects = router.handle(NO_MOBILITY, at(0.2))
+    assert notes(effects) == ["route-optimization-not-supported"]
+    assert sends(effects) == []
+    assert only(router.routes).binding.state is BindingState.REFUSED
+    assert sends(router.handle(TimerFired(), at(30)), HomeTestInit | CareOfTestInit) == []
+
+
+def test_11_3_5_node_without_mobility_header_that_answers_an_update_is_left_too():
+    router, _update = router_after_tests(LTE, WIFI)
+    router.handle(NO_MOBILITY, at(0.2))
+    assert {route.binding.state for route in router.routes} == {BindingState.REFUSED}
+    assert sends(router.handle(TimerFired(), at(30)), BindingUpdate | CareOfTestInit) == []
+
+
+def test_11_3_5_node_without_mobility_header_is_tried_again_ever_more_slowly():
+    world = RouteWorld()
+    tried = []
+
+    def answer(event):
+        if isinstance(event, PacketReceived):
+            tried.append(world.seconds)
+            world.tell_router(NO_MOBILITY)
+
+    world.tell_node = answer
+    world.connect(LTE, WIFI)
+    world.settle(2000)
+    begun = [later for earlier, later in pairwise([-60, *tried]) if later - earlier > 1]
+    pauses = [round(later - earlier) for earlier, later in pairwise(begun)]
+    assert pauses == [60, 120, 240, 480, 960]
+    assert len(tried) <= 2 * len(begun)  # a Home and a Care-of Test Init each time
+
+
+def test_11_3_5_node_that_has_learnt_of_mobility_is_bound_at_the_next_try():
+    world = registered_world(LTE, WIFI)
+    world.pass_time(2)
+    world.tell_router(NO_MOBILITY)
+    world.on_path = []
+    world.settle(70)
+    assert {view[1] for view in world.node_view()} == {LTE.address, WIFI.address}
+    assert world.node_view() == world.router_view()
+
+
+def test_11_3_5_unrecognized_header_does_not_end_what_was_accepted():
+    world = connected(LTE, WIFI)
+    held = world.router.routes
+    effects = world.router.handle(NO_MOBILITY, at(3))
+    assert Counted("signalling-dropped", "parameter-problem-ignored") in effects
+    assert world.router.routes == held
+
+
+def test_11_3_5_unrecognized_header_is_ignored_while_nothing_is_asked():
+    router, _home, _care_of = pending_tests()
+    router.handle(NO_MOBILITY, at(0.2))
+    again = router.handle(NO_MOBILITY, at(0.3))
+    assert again == [Counted("signalling-dropped", "parameter-problem-ignored")]
+
+
+def test_11_3_5_unrecognized_header_makes_no_entry():
+    router, _home, _care_of = pending_tests()
+    effects = router.handle(PeerWithoutMobility(OTHER_CORRESPONDENT), at(0.2))
+    assert effects == [Counted("signalling-dropped", "not-a-correspondent")]
+    assert only(router.routes).correspondent == CORRESPONDENT
 
 
 @pytest.mark.parametrize("status", [1, 2])

@@ -52,7 +52,7 @@ SELECTOR = TrafficSelector(
     flow_label=(1, 0xFFFFF),
     source_ports=(1024, 65535),
     destination_ports=(5004, 5005),
-    traffic_class=(184, 184),
+    traffic_class=(184, 187),
     next_header=(6, 17),
 )
 THEIR_SELECTOR = ours.IPv6TrafficSelector(
@@ -94,8 +94,9 @@ COMMON_OPTIONS = {
             fid=1,
             fidpri=0x102,
             suboptions=[
-                ours.MIP6FlowBindingReference(bids=[3, 0x405]),
                 ours.MIP6FlowTrafficSelector(tsformat=2, selector=THEIR_SELECTOR),
+                inet6.Pad1(),
+                ours.MIP6FlowBindingReference(bids=[3, 0x405]),
             ],
         ),
     ),

@@ -31,6 +31,7 @@ def test_home_network_is_virtual_and_alone_by_default(tmp_path):
     settings = load(tmp_path, HOME_AGENT).settings
     assert (settings.home_link, settings.peers, settings.preference) == (None, (), 0)
     assert settings.prefix_lifetime == 30 * 86400
+    assert settings.prefix_advertisements
 
 
 def test_home_link_and_peers(tmp_path):
@@ -38,11 +39,13 @@ def test_home_link_and_peers(tmp_path):
 home-link = "eth1"
 preference = -3
 prefix-lifetime = 3600
+prefix-advertisements = false
 peers = [{ address = "2001:db8:f0::3", preference = 10, nemo = false }, \
 { address = "2001:db8:f0::4" }]"""
     settings = load(tmp_path, add(text)).settings
     assert (settings.home_link, settings.preference) == ("eth1", -3)
     assert settings.prefix_lifetime == 3600
+    assert not settings.prefix_advertisements
     assert settings.peers == (
         PeerHomeAgent(IPv6Address("2001:db8:f0::3"), 10, nemo=False),
         PeerHomeAgent(IPv6Address("2001:db8:f0::4"), 0, nemo=True),
@@ -62,6 +65,7 @@ def test_home_agent_that_is_to_be_found_stands_as_the_anycast_address(tmp_path):
     [
         ("preference = 40000", "home-agent.preference: must be from -32768 to 32767"),
         ("prefix-lifetime = 1", "home-agent.prefix-lifetime: must be from 60 to 4294967295"),
+        ("prefix-advertisements = 0", "home-agent.prefix-advertisements: must be true or false"),
         ("peers = [{ preference = 1 }]", "home-agent.peers[0].address: is missing"),
         ('home-link = "a/b"', "home-agent.home-link: "),
     ],

@@ -54,6 +54,7 @@ prefix-mode = "implicit"
 ingress = ["lan0", "lan1"]
 policy = "/etc/mrouter/vehicle.toml"
 lifetime = 60
+first-registration-timeout = 4.5
 ifid-renewal = 3600
 deregister-on-stop = true
 push-policies = false
@@ -126,6 +127,7 @@ def test_a_short_file_of_a_mobile_router_gets_the_defaults(tmp_path):
             explicit=True,
             security=SecurityAssociation(256, Algorithm.HMAC_SHA256, KEY),
             lifetime=120,
+            first_registration_timeout=1.5,
             ifid_renewal=None,
         ),
         links=(LinkConfig("lte", "wwan0", 0),),
@@ -151,6 +153,7 @@ def test_every_key_of_a_mobile_router_is_read(tmp_path):
             explicit=False,
             security=None,
             lifetime=60,
+            first_registration_timeout=4.5,
             ifid_renewal=3600,
             correspondents=(IPv6Address("2001:db8:c::10"), IPv6Address("2001:db8:d::10")),
         ),

@@ -155,6 +155,12 @@ def change(text, old, new):
          "c.toml:12: mobile-router.lifetime: must be a whole number"),
         ("lifetime = 120", "lifetime = true",
          "c.toml:12: mobile-router.lifetime: must be a whole number"),
+        ("ifid-renewal = 3600", "first-registration-timeout = 0.5",
+         "c.toml:13: mobile-router.first-registration-timeout:"
+         " must be from 1 to 32 seconds, it is 0.5"),
+        ("ifid-renewal = 3600", "first-registration-timeout = 33",
+         "c.toml:13: mobile-router.first-registration-timeout:"
+         " must be from 1 to 32 seconds, it is 33.0"),
         ("ifid-renewal = 3600", "ifid-renewal = nan",
          "c.toml:13: mobile-router.ifid-renewal: must be from 0 to 31536000 seconds, it is nan"),
         ("ifid-renewal = 3600", 'ifid-renewal = "1h"',

@@ -17,7 +17,7 @@ BLOCKS = re.findall(
 CONFIGURATIONS = {
     re.search(r'^role = "(.+)"', block)[1]: block for block in BLOCKS if block.startswith("role")
 }
-(POLICIES,) = (block for block in BLOCKS if block.startswith("[[policy]]"))
+FIRST, SHARED = (block for block in BLOCKS if block.startswith("[[policy]]"))
 
 
 @pytest.fixture
@@ -42,9 +42,14 @@ def test_the_configuration_is_taken(directory, role):
     assert check_file(file).endswith("no problems")
 
 
-def test_the_first_policy_file_is_taken(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [(FIRST, ["call", "bulk", "no-telnet", "default"]), (SHARED, ["web", "default"])],
+    ids=["first", "shared"],
+)
+def test_the_policy_files_are_taken(tmp_path, text, names):
     file = tmp_path / "policy.toml"
-    file.write_text(POLICIES)
+    file.write_text(text)
 
-    names = [policy.name for policy in load_policies(file, ["lte", "wifi", "sat"]).policies]
-    assert names == ["call", "bulk", "no-telnet", "default"]
+    taken = load_policies(file, ["lte", "wifi", "sat"])
+    assert [policy.name for policy in taken.policies] == names

@@ -40,9 +40,14 @@ def test_accepted_binding_is_written_as_status_0():
     assert write(1, 0) == 0
 
 
-@pytest.mark.parametrize("status", [0, 1, 4])
+@pytest.mark.parametrize("status", [0, 1, 4, 128, 164])
 def test_refusal_of_a_single_binding_is_the_messages(status):
     assert read(status, REFUSED) == 164
+
+
+@pytest.mark.parametrize("status", [0, 4, 128])
+def test_any_status_of_a_single_binding_takes_the_place_of_the_headers(status):
+    assert read(status, "23 04 0007 05 01") == 5
 
 
 def test_incomplete_registration_of_an_accepted_binding_stays():
@@ -57,14 +62,15 @@ def test_several_bindings_keep_their_own_statuses(status, model):
     assert [option.status for option in message.options] == [0, 164]
 
 
-@pytest.mark.parametrize(("status", "own"), [(164, 0), (164, 164), (128, 164)])
+@pytest.mark.parametrize(("status", "own"), [(164, 0), (164, 164)])
 def test_refusal_in_the_header_stands(status, own):
     assert read(status, f"23 04 0007 {own:02x} 01") == status
     assert write(status, own) == status
 
 
 @pytest.mark.parametrize(
-    ("status", "statuses"), [(0, [0]), (0, [0, 0]), (0, [164]), (1, [164]), (4, [164])]
+    ("status", "statuses"),
+    [(0, [0]), (0, [0, 0]), (0, [164]), (1, [164]), (4, [164]), (128, [164])],
 )
 def test_status_that_would_be_read_as_another_is_not_written(status, statuses):
     with pytest.raises(ValueError, match=f"status {status} "):

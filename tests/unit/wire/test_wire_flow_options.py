@@ -27,20 +27,25 @@ VECTORS = {
         FlowIdentification(0x102, 0, status=132),
         "2d 06 0102 0000 00 84",
     ),
-    # §4.2.1: BIDs of 16 bits.
+    # §4.2.1.3: BIDs of 16 bits.
     "bid reference": (
         FlowIdentification(1, 2, (3, 0x405)),
         "2d 0c 0001 0002 00 00  02 04 0003 0405  01 00",
     ),
-    # §4.2.1: TS Format, reserved, then RFC 6088's selector.
+    # §4.2.1.4: TS Format, reserved, then RFC 6088's selector.
     "traffic selector": (
         FlowIdentification(1, 2, selector=UDP),
         "2d 0f 0001 0002 00 00" + UDP_HEX + "01 05 0000000000",
     ),
     "both sub-options": (
         FlowIdentification(1, 2, (3,), TrafficSelector(source=(SOURCE, SOURCE))),
-        "2d 22 0001 0002 00 00  02 02 0003"
-        "03 16 02 00 8000 0000 20010db8 00a10000 00000000 00000001  01 02 0000",
+        "2d 22 0001 0002 00 00  03 16 02 00 8000 0000 20010db8 00a10000 00000000 00000001"
+        "02 02 0003  01 02 0000",
+    ),
+    # §4.2.1.1: Pad1 before the Binding Reference, whose alignment is 2n.
+    "padding between sub-options": (
+        FlowIdentification(1, 2, (3,), UDP),
+        "2d 14 0001 0002 00 00" + UDP_HEX + "00 02 02 0003  01 00",
     ),
     "selector of another format": (
         FlowIdentification(1, 2, selector=UnknownSelector(1, b"\0\0\0\0")),
@@ -50,7 +55,7 @@ VECTORS = {
         FlowIdentification(0, 9, status=130, malformed=True),
         "2d 06 0000 0009 00 82",
     ),
-    # §4.3: FIDs of 16 bits.
+    # §4.2.2: FIDs of 16 bits.
     "flow summary": (FlowSummary((1, 0x203)), "2c 04 0001 0203  01 00"),
 }
 BEFORE = bytes(8)

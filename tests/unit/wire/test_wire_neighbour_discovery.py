@@ -48,6 +48,11 @@ def test_advertisement_overrides_and_is_neither_solicited_nor_a_routers():
     assert (message.R, message.S, message.O) == (0, 0, 1)
 
 
+def test_advertisement_for_a_mobile_router_is_a_routers():
+    message = read(serialize_advertisement(SOURCE, HOME, LINK_LAYER, router=True))[ICMPv6ND_NA]
+    assert (message.R, message.S, message.O) == (1, 0, 1)
+
+
 def test_probe_for_duplicates_has_no_source_and_no_option():
     packet = read(serialize_duplicate_probe(HOME))
     assert (packet.src, packet.dst, packet.hlim) == ("::", "ff02::1:ff00:100", 255)

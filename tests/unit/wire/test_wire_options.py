@@ -71,7 +71,8 @@ VECTORS = {
         CareOfAddressInformation(0xFF, 0xFE),
         "23 02 ff fe 0000  01 00",
     ),
-    # RFC 5648 §4.3, 2n: BID, status, H and RFC 6089's BID-PRI, where IFPRI 0 is priority 1.
+    # RFC 5648 §4.3, 2n, or 8n+2 with an address: BID, status, H and RFC 6089's BID-PRI, where
+    # IFPRI 0 is priority 1.
     "binding identifier": (
         RFC5648,
         CareOfAddressInformation(0x0102, 0),
@@ -80,7 +81,7 @@ VECTORS = {
     "binding identifier in full": (
         RFC5648,
         CareOfAddressInformation(0xFFFF, 126, 164, COA, home_and_foreign=True),
-        "23 14 ffff a4 ff" + COA_HEX + "01 00",
+        "01 00  23 14 ffff a4 ff" + COA_HEX,
     ),
     # RFC 6275 §6.2.1: skipped by its length.
     "unknown": (DRAFT, UnknownOption(200, b"\xaa\xbb\xcc"), "c8 03 aabbcc  01 01 00"),
@@ -215,8 +216,32 @@ def test_ifid_0_has_a_place_in_coainfo():
     assert parse("c0 02 00 01 0000 01 00") == (CareOfAddressInformation(0, 1),)
 
 
-def test_ipv4_care_of_address_is_refused():
-    assert refusal("23 08 0102 00 01 c0000201 01 02 0000", RFC5648) == Reason.BAD_OPTION_LENGTH
+@pytest.mark.parametrize(
+    "octets",
+    [
+        "23 08 0102 00 01 c0000201 01 02 0000",  # an IPv4 care-of address
+        "23 05 0102 00 01 00  00",
+        "23 13 0102 00 01" + "20" * 15 + "01 01 00",
+    ],
+)
+def test_binding_identifier_of_a_wrong_length_is_left_to_an_answer_of_status_164(octets):
+    assert parse(octets, RFC5648) == (CareOfAddressInformation(0x0102, 0, malformed=True),)
+
+
+@pytest.mark.parametrize("octets", ["23 00", "23 03 0102 00 01 00"])
+def test_binding_identifier_without_its_fixed_fields_is_refused(octets):
+    assert refusal(octets, RFC5648) == Reason.BAD_OPTION_LENGTH
+
+
+@pytest.mark.parametrize("address", ["::", "::1", "ff02::1", "fe80::1", "::ffff:192.0.2.1"])
+def test_bid_with_an_address_that_is_not_routable_is_left_to_an_answer_of_status_164(address):
+    octets = "23 14 0001 00 01" + IPv6Address(address).packed.hex() + "01 00"
+    assert parse(octets, RFC5648) == (CareOfAddressInformation(1, 0, malformed=True),)
+
+
+def test_malformed_bid_is_not_written():
+    with pytest.raises(ValueError, match="malformed"):
+        serialize((CareOfAddressInformation(1, 1, malformed=True),), RFC5648)
 
 
 def test_several_bindings_go_together_in_rfc5648():
@@ -250,7 +275,6 @@ def test_prefix_longer_than_an_address_is_refused():
 def test_care_of_address_that_is_not_routable_is_refused(address):
     packed = IPv6Address(address).packed.hex()
     assert refusal("01 04 00000000 03 10" + packed) == Reason.BAD_ADDRESS
-    assert refusal("23 14 0001 00 01" + packed + "01 00", RFC5648) == Reason.BAD_ADDRESS
 
 
 # --- which options go together --------------------------------------------------------------
@@ -292,6 +316,11 @@ def test_mn_aaa_authentication_may_follow_mn_ha():
         MnHaAuthentication(3, b"\xdd"),
         UnknownOption(9, bytes.fromhex("0200000004ee")),
     )
+
+
+def test_mn_ha_authentication_behind_mn_aaa_is_refused():
+    octets = "09 06 02 00000004 ee  09 06 01 00000003 dd"
+    assert refusal(octets) == Reason.BAD_OPTION_ORDER
 
 
 # --- what cannot be written -----------------------------------------------------------------

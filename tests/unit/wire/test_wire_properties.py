@@ -29,6 +29,8 @@ FULL_UPDATE_OCTETS = {
 # (x, y) of xn+y by option type, restated from each option's section; others ask for none.
 ALIGNMENTS = {2: (2, 0), 3: (8, 6), 4: (2, 0), 5: (8, 2), 6: (8, 4), 9: (4, 1), 10: (8, 2)}
 ALIGNMENTS |= {44: (2, 0), 45: (2, 0)}
+#: RFC 6088 §3.2: 8n with any of the flags A to D, 4n with E to H, 2n with I to L.
+SELECTOR_ALIGNMENTS = {8: 0xF000, 4: 0x0F00, 2: 0x00F0}
 OPTIONS_AT = {0: 8, 1: 16, 2: 16, 3: 24, 4: 24, 5: 12, 6: 12, 7: 24}
 
 
@@ -73,11 +75,27 @@ def test_every_packet_is_read_back_as_it_was(case):
 @given(formats_and_packets)
 def test_every_option_is_aligned(case):
     fmt, packet = case
-    for kind, offset in walk_options(find_mobility_header(serialize_packet(packet, fmt))):
+    header = find_mobility_header(serialize_packet(packet, fmt))
+    for kind, offset in walk_options(header):
         factor, rest = ALIGNMENTS.get(kind, (1, 0))
         if kind == 35 and fmt.dialect is Dialect.RFC5648:
-            factor, rest = 2, 0
+            factor, rest = (8, 2) if header[offset + 1] == 20 else (2, 0)  # RFC 5648 §4.3
         assert offset % factor == rest
+        if kind == 45:
+            check_sub_options(header, offset + 8, offset + 2 + header[offset + 1])
+
+
+def check_sub_options(header, offset, end):
+    """RFC 6089 §4.2.1.3 and RFC 6088 §3.2, by the flags that are set."""
+    while offset < end:
+        kind = header[offset]
+        if kind == 2:
+            assert offset % 2 == 0
+        if kind == 3 and header[offset + 2] == 2:
+            flags = int.from_bytes(header[offset + 4 : offset + 6], "big")
+            asked = next((n for n, bits in SELECTOR_ALIGNMENTS.items() if flags & bits), 1)
+            assert offset % asked == 0
+        offset += 1 if kind == 0 else 2 + header[offset + 1]
 
 
 @unhurried

@@ -40,8 +40,8 @@ VECTORS = {
         TrafficSelector(destination_ports=(0, 0xFFFF)),
         "0030 0000 0000 ffff",
     ),
-    "M: a traffic class": (TrafficSelector(traffic_class=(184, 184)), "0008 0000 b8"),
-    "M, N: traffic classes": (TrafficSelector(traffic_class=(8, 184)), "000c 0000 08 b8"),
+    "M: a traffic class": (TrafficSelector(traffic_class=(184, 187)), "0008 0000 b8"),
+    "M, N: traffic classes": (TrafficSelector(traffic_class=(8, 187)), "000c 0000 08 b8"),
     "O: a next header": (TrafficSelector(next_header=(17, 17)), "0002 0000 11"),
     "O, P: next headers": (TrafficSelector(next_header=(6, 17)), "0003 0000 06 11"),
     "everything": (
@@ -52,11 +52,11 @@ VECTORS = {
             flow_label=(3, 3),
             source_ports=(4, 5),
             destination_ports=(6, 6),
-            traffic_class=(7, 8),
+            traffic_class=(4, 11),
             next_header=(9, 9),
         ),
         "eeee 0000" + LOW_HEX + HIGH_HEX + HIGH_HEX
-        + "00000001 00000002 00000003 0004 0005 0006 07 08 09",
+        + "00000001 00000002 00000003 0004 0005 0006 04 08 09",
     ),
 }  # fmt: skip
 
@@ -115,6 +115,16 @@ def test_end_before_its_start_is_refused(octets):
         parse(octets)
 
 
+@pytest.mark.parametrize("octets", ["0008 0000 bb", "000c 0000 b9 ba", "000c 0000 bb b8"])
+def test_two_lowest_bits_of_a_traffic_class_do_not_count(octets):
+    assert parse(octets) == TrafficSelector(traffic_class=(184, 187))
+
+
+@pytest.mark.parametrize("octets", ["0200 0000 ff000007", "0300 0000 12000007 34000007"])
+def test_first_eight_bits_of_a_flow_label_do_not_count(octets):
+    assert parse(octets) == TrafficSelector(flow_label=(7, 7))
+
+
 @pytest.mark.parametrize("octets", ["0200 0000 00100000", "0300 0000 00000000 00100000"])
 def test_flow_label_of_more_than_20_bits_is_refused(octets):
     with pytest.raises(ParseError, match="flow_label"):
@@ -153,6 +163,8 @@ def test_other_format_is_kept_as_it_is(kind):
         TrafficSelector(source_ports=(0, 0x10000)),
         TrafficSelector(next_header=(-1, 6)),
         TrafficSelector(flow_label=(0, 0x100000)),
+        TrafficSelector(traffic_class=(184, 184)),
+        TrafficSelector(traffic_class=(185, 187)),
         UnknownSelector(2, b"\0\0\0\0"),
     ],
 )

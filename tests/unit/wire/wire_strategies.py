@@ -95,7 +95,7 @@ selectors = st.one_of(
         flow_label=_ranges(20),
         source_ports=_ranges(16),
         destination_ports=_ranges(16),
-        traffic_class=_ranges(8),
+        traffic_class=_ranges(6).map(lambda both: both and (4 * both[0], 4 * both[1] + 3)),
         next_header=_ranges(8),
     ),
     st.builds(UnknownSelector, st.sampled_from([0, 1, 3, 255]), octets),
@@ -192,9 +192,9 @@ def _fit_update(message, fmt):
 
 def _fit_acknowledgement(message, fmt):
     bindings = [each for each in message.options if isinstance(each, CareOfAddressInformation)]
-    if fmt.dialect is Dialect.DRAFT_01 or not bindings or message.status >= 128:
+    if fmt.dialect is Dialect.DRAFT_01 or not bindings:
         return message
-    if len(bindings) == 1 and bindings[0].status >= 128:
+    if len(bindings) == 1 and bindings[0].status:
         return replace(message, status=bindings[0].status)
     return replace(message, status=message.status or 1)
 
