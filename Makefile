@@ -13,7 +13,7 @@ UNPACKED := $(CURDIR)/$(VENV)/debian
 PROMTOOL := $(UNPACKED)/usr/bin/promtool
 SECONDS := 60
 
-.PHONY: demo test test-kernels test-unit lint bench fuzz clean packages test-packages conformance
+.PHONY: demo test test-kernels test-unit lint bench fleet fuzz clean packages test-packages conformance
 .DEFAULT_GOAL := help
 
 help: ## Show what there is to make
@@ -44,6 +44,9 @@ test-kernels: $(STAMP) ## Run ip6tnl and mip6 on a Debian kernel under emulation
 bench: $(STAMP) ## Measure, and write bench/RESULTS.md
 	$(call install,$(BENCH_PACKAGES))
 	$(BIN)/python -m bench
+
+fleet: $(STAMP) ## Simulate a thousand mobile routers for a day; many minutes
+	$(BIN)/pytest -m fleet tests/simulation
 
 fuzz: $(STAMP) ## Fuzz each decoder and role for SECONDS= (60)
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)

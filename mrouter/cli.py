@@ -110,7 +110,7 @@ def policy_check(file: PolicyPath, as_json: JsonOption = False) -> None:
 def policy_explain(
     protocol: Annotated[str, typer.Option(help="By name or number, as in a policy file.")],
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Leave it out to ask the agent.")
+        Path | None, typer.Argument(metavar="FILE", help="Leave it out to ask the agent.")
     ] = None,
     source: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
     destination: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,

@@ -1,16 +1,36 @@
-"""The flows that the kernel tracks, with the policy that each one met."""
+"""The flows that the kernel tracks, with the policy that each one met.
+
+Read without pyroute2's classes: a vehicle may have a hundred thousand flows, and while they are
+parsed the agent waits.
+"""
 
 from __future__ import annotations
 
 import socket
+import struct
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from mrouter.dataplane import marks
+from mrouter.errors import DataplaneError
+from mrouter.netlink import HEADER, RawMessage, RouteSocket, read_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _PROTOCOL_NAMES = {6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}
+
+# linux/netlink.h, linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h
+_NETLINK_NETFILTER = 12
+_GET_FLOWS = 1 << 8 | 1
+_FAMILY = struct.Struct("=BBH")
+_TUPLE, _MARK, _COUNTERS, _COUNTERS_REPLY = 1, 8, 9, 10
+_TUPLE_ADDRESSES, _TUPLE_PROTOCOL = 1, 2
+_SOURCE, _DESTINATION = 3, 4
+_NUMBER, _SOURCE_PORT, _DESTINATION_PORT, _ICMPV6_ID, _ICMPV6_TYPE = 1, 2, 3, 7, 8
+_PACKETS, _BYTES = 1, 2
+#: The two highest bits of an attribute's type say how it is encoded.
+_TYPE_MASK = 0x3FFF
 
 
 def list_flows(
@@ -20,52 +40,58 @@ def list_flows(
 
     ``policies`` names policy numbers, ``active`` gives the links that a policy uses now. Blocking:
     dumps the connection tracking table.
+
+    :raises DataplaneError: if the kernel does not hand it out.
     """
-    return list(_read_flows(policies, active))
+    request = RawMessage(_GET_FLOWS, 0, _FAMILY.pack(socket.AF_INET6, 0, 0))
+    try:
+        with closing(RouteSocket(_NETLINK_NETFILTER)) as netfilter:
+            messages = netfilter.dump_raw(request, _GET_FLOWS)
+    except OSError as error:
+        raise DataplaneError("list tracked flows", str(error)) from error
+    return list(read_flows(messages, policies, active))
 
 
-def _read_flows(
-    policies: Mapping[int, str], active: Mapping[str, tuple[str, ...]]
+def read_flows(
+    messages: Iterable[bytes], policies: Mapping[int, str], active: Mapping[str, tuple[str, ...]]
 ) -> Iterator[dict[str, Any]]:
-    # pyroute2's conntrack is loaded only when asked for: it is large
-    from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+    """Yield the flows in conntrack's ``messages`` that one of ``policies`` has been found for.
 
-    with NFCTSocket(nfgen_family=socket.AF_INET6) as conntrack:
-        for entry in conntrack.dump():
-            policy = policies.get(marks.policy_of_mark(entry.get_attr("CTA_MARK") or 0))
-            if policy is None:
-                continue
-            tuple_ = entry.get_attr("CTA_TUPLE_ORIG")
-            addresses = tuple_.get_attr("CTA_TUPLE_IP")
-            protocol = tuple_.get_attr("CTA_TUPLE_PROTO")
-            number = protocol.get_attr("CTA_PROTO_NUM")
-            yield {
-                "protocol": _PROTOCOL_NAMES.get(number, str(number)),
-                "source": addresses.get_attr("CTA_IP_V6_SRC"),
-                "source_port": protocol.get_attr("CTA_PROTO_SRC_PORT"),
-                "destination": addresses.get_attr("CTA_IP_V6_DST"),
-                "destination_port": protocol.get_attr("CTA_PROTO_DST_PORT"),
-                "icmpv6_type": protocol.get_attr("CTA_PROTO_ICMPV6_TYPE"),
-                "icmpv6_id": protocol.get_attr("CTA_PROTO_ICMPV6_ID"),
-                "policy": policy,
-                "links": list(active.get(policy, ())),
-                **_read_traffic(entry),
-            }
-
-
-def _read_traffic(entry: Any) -> dict[str, int | None]:
-    """Return packets and bytes of both directions; None unless the kernel counts them.
-
-    It does for flows that begin while ``net.netfilter.nf_conntrack_acct`` is 1.
+    Packets and bytes are both directions' together, None unless the kernel counts them: it does for
+    flows that begin while ``net.netfilter.nf_conntrack_acct`` is 1.
     """
-    counters = [
-        counter
-        for name in ("CTA_COUNTERS_ORIG", "CTA_COUNTERS_REPLY")
-        if (counter := entry.get_attr(name)) is not None
-    ]
-    if not counters:
-        return {"packets": None, "bytes": None}
-    return {
-        "packets": sum(counter.get_attr("CTA_COUNTERS_PACKETS") for counter in counters),
-        "bytes": sum(counter.get_attr("CTA_COUNTERS_BYTES") for counter in counters),
-    }
+    for message in messages:
+        entry = _read(message[HEADER.size + _FAMILY.size :])
+        policy = policies.get(marks.policy_of_mark(int.from_bytes(entry.get(_MARK, b""))))
+        if policy is None:
+            continue
+        ends = _read(entry[_TUPLE])
+        addresses, protocol = _read(ends[_TUPLE_ADDRESSES]), _read(ends[_TUPLE_PROTOCOL])
+        number = protocol[_NUMBER][0]
+        counters = [_read(entry[kind]) for kind in (_COUNTERS, _COUNTERS_REPLY) if kind in entry]
+        yield {
+            "protocol": _PROTOCOL_NAMES.get(number, str(number)),
+            "source": socket.inet_ntop(socket.AF_INET6, addresses[_SOURCE]),
+            "source_port": _read_number(protocol, _SOURCE_PORT),
+            "destination": socket.inet_ntop(socket.AF_INET6, addresses[_DESTINATION]),
+            "destination_port": _read_number(protocol, _DESTINATION_PORT),
+            "icmpv6_type": _read_number(protocol, _ICMPV6_TYPE),
+            "icmpv6_id": _read_number(protocol, _ICMPV6_ID),
+            "policy": policy,
+            "links": list(active.get(policy, ())),
+            "packets": _sum(counters, _PACKETS),
+            "bytes": _sum(counters, _BYTES),
+        }
+
+
+def _read(data: bytes) -> dict[int, bytes]:
+    return {kind & _TYPE_MASK: value for kind, value in read_attributes(data).items()}
+
+
+def _read_number(attributes: Mapping[int, bytes], kind: int) -> int | None:
+    value = attributes.get(kind)
+    return None if value is None else int.from_bytes(value)
+
+
+def _sum(counters: list[dict[int, bytes]], kind: int) -> int | None:
+    return sum(int.from_bytes(each[kind]) for each in counters) if counters else None

@@ -29,7 +29,7 @@ class PrefixSet:
     def __reduce__(self) -> tuple[Callable[..., PrefixSet], tuple[str, bytes, str]]:
         """Pickle the prefixes as octets: `ipaddress` pickles text, which takes seconds."""
         packed = b"".join(pack_prefix(prefix).to_bytes(_PACKED) for prefix in self.prefixes)
-        return unpack_set, (self.name, packed, self.digest)
+        return _unpack_set, (self.name, packed, self.digest)
 
 
 #: Octets of an address and a prefix length.
@@ -46,7 +46,7 @@ def unpack_prefix(packed: int) -> IPv6Network:
     return IPv6Network((packed >> 8, packed & 0xFF))
 
 
-def unpack_set(name: str, packed: bytes, digest: str) -> PrefixSet:
+def _unpack_set(name: str, packed: bytes, digest: str) -> PrefixSet:
     numbers = (packed[at : at + _PACKED] for at in range(0, len(packed), _PACKED))
     prefixes = (unpack_prefix(int.from_bytes(number)) for number in numbers)
     return PrefixSet(name, tuple(prefixes), digest)

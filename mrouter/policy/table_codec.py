@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from dataclasses import fields, is_dataclass
 from ipaddress import IPv6Network
 from typing import Any
 
 from mrouter.policy import model
-from mrouter.policy.model import PolicyTable, PrefixSet, pack_prefixes, unpack_set
+from mrouter.policy.model import PolicyTable, PrefixSet, pack_prefix, unpack_prefix
 
 _KIND = "kind"
 _NETWORK = "network"
@@ -42,10 +41,9 @@ def decode_table(content: Any) -> PolicyTable:
 
 def _encode(value: Any) -> Any:
     if isinstance(value, IPv6Network):
-        return {_NETWORK: str(value)}
+        return {_NETWORK: pack_prefix(value)}
     if isinstance(value, PrefixSet):
-        packed = b64encode(pack_prefixes(value.prefixes)).decode()
-        return {_SET: [value.name, packed, value.digest]}
+        return {_SET: [value.name, value.digest, *map(pack_prefix, value.prefixes)]}
     if isinstance(value, tuple):
         return [_encode(each) for each in value]
     if is_dataclass(value):
@@ -60,9 +58,9 @@ def _decode(content: Any) -> Any:
     if not isinstance(content, dict):
         return content
     if _NETWORK in content:
-        return IPv6Network(content[_NETWORK])
+        return unpack_prefix(content[_NETWORK])
     if _SET in content:
-        name, packed, digest = content[_SET]
-        return unpack_set(name, b64decode(packed), digest)
+        name, digest, *packed = content[_SET]
+        return PrefixSet(name, tuple(map(unpack_prefix, packed)), digest)
     arguments = {name: _decode(each) for name, each in content.items() if name != _KIND}
     return _CLASSES[content[_KIND]](**arguments)

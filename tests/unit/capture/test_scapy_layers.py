@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
@@ -213,7 +214,10 @@ def build(dialect, message_name, option_name):
         packet = Packet(COA, HOME_AGENT, kind(**fields, multiple=True, options=(option,)))
     theirs = layer(**their_fields, options=[their_option.copy()])
     if dialect == "rfc5648" and option_name.startswith("bid") and message_name == "ba":
-        theirs.status = 0  # beside a Binding Identifier the draft's 1 is written so
+        # the option's status takes the place of the header's; the draft's 1 is written as 0
+        status = option.status
+        packet = Packet(COA, HOME_AGENT, replace(packet.message, status=status or 1))
+        theirs.status = status
     return packet, inet6.IPv6(src=str(COA), dst=str(HOME_AGENT), hlim=64) / theirs
 
 

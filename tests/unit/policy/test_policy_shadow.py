@@ -113,7 +113,7 @@ fields = st.fixed_dictionaries(
         "source_prefixes": few_prefixes,
         "destination_prefixes": few_prefixes,
         "destination_sets": st.sampled_from([(), (COMPANY,)]),
-        "dscp": st.sampled_from([(), (46,), (0, 46)]),
+        "dscp": st.sampled_from([(), (0,), (46,), (0, 46)]),
     }
 )
 #: Mostly empty, so that one often covers another.
@@ -134,7 +134,7 @@ some_matches = st.builds(
 flows = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in VALUES.items()})
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(some_matches, min_size=2, max_size=6), st.lists(flows, min_size=30, max_size=30))
 def test_no_packet_meets_a_policy_that_is_said_to_be_unreached_first(table, packets):
     for found in find(*table):
