@@ -316,8 +316,16 @@ def downlinks(captured):
 
 
 def mentions(captured, address):
-    """Return the packets that carry ``address`` in their outer or inner header."""
-    return [item for item in captured if IPv6Address(str(address)).packed in bytes(item.packet)]
+    """Return the packets that carry ``address`` in their outer or inner header.
+
+    Neighbours that ask for each other do so when they like, and are left out.
+    """
+    return [
+        item
+        for item in captured
+        if IPv6Address(str(address)).packed in bytes(item.packet)
+        and not (item.packet.nh == 58 and bytes(item.packet.payload)[0] in (135, 136))
+    ]
 
 
 def transports(captured, source, destination):

@@ -288,7 +288,7 @@ def test_an_unsigned_update_gets_no_answer_and_is_counted(send, answers, home_ag
 
 
 @pytest.mark.parametrize(
-    ("prefix", "status"), [(str(plan.MOBILE_NETWORK_PREFIX), 142), ("2001:db8:77::/64", 141)]
+    ("prefix", "status"), [(str(plan.MOBILE_NETWORK_PREFIX), 142), ("2001:db8:77::/64", 142)]
 )
 def test_a_prefix_that_is_not_the_mobile_routers_is_refused(
     lab, send, answers, home_agent, prefix, status

@@ -154,6 +154,7 @@ def test_every_key_of_a_mobile_router_is_read(tmp_path):
             security=None,
             lifetime=60,
             first_registration_timeout=4.5,
+            follow_rfc5648=True,
             ifid_renewal=3600,
             correspondents=(IPv6Address("2001:db8:c::10"), IPv6Address("2001:db8:d::10")),
         ),
