@@ -147,7 +147,9 @@ class FlowPusher:
         """Return the options for a de-registration that others outlive (RFC 6089 §5.3.3).
 
         What is asked for in full by a Binding Update that is under way has to be named as well.
+        That one may be overtaken, and is then answered by silence.
         """
+        self._number += 1
         known = self._under_way.union(self._accepted) if self._supported else ()
         return _summarize([fid for fid in sorted(known) if fid in self._desired])
 

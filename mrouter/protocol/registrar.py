@@ -16,21 +16,16 @@ from mrouter.protocol.events import (
     PacketReceived,
     StopRequested,
 )
-from mrouter.protocol.flow_push import FlowPusher
-from mrouter.protocol.keys import Timestamps
-from mrouter.protocol.overwriting import Overwriting
-from mrouter.protocol.send_rate import SendRate
+from mrouter.protocol.home_sender import HomeSender
 from mrouter.protocol.statuses import name_status
 from mrouter.protocol.update_list import (
     RENEWAL_RETRY,
     REPLACED_PAUSE,
-    SEQUENCES,
     create_binding,
     describe_for_dataplane,
     note_binding,
 )
-from mrouter.protocol.updates import build_binding_update
-from mrouter.wire.constants import BindingErrorStatus, BindingStatus
+from mrouter.wire.constants import BindingErrorStatus
 from mrouter.wire.messages import (
     BindingAcknowledgement,
     BindingError,
@@ -40,7 +35,6 @@ from mrouter.wire.messages import (
 from mrouter.wire.options import (
     BindingRefreshAdvice,
     CareOfAddressInformation,
-    ReplayProtection,
 )
 
 if TYPE_CHECKING:
@@ -49,12 +43,11 @@ if TYPE_CHECKING:
     from random import Random
 
     from mrouter.protocol.bindings import UpdateListEntry
-    from mrouter.protocol.events import Effect, EgressAddress, Event, Instant, SendPacket
+    from mrouter.protocol.events import Effect, EgressAddress, Event, Instant
     from mrouter.protocol.flow_bindings import FlowState, WantedFlow
     from mrouter.protocol.settings import MobileRouterSettings
     from mrouter.protocol.update_list import Binding
     from mrouter.wire.messages import Packet
-    from mrouter.wire.options import MobilityOption
 
 
 class HomeRegistrar:
@@ -84,26 +77,16 @@ class HomeRegistrar:
         self._last_ifids = {binding.egress.link: binding.ifid for binding in self._bindings}
         self._single = any(binding.plain for binding in self._bindings)
         self._stopped = False
-        # "The sequence number value MUST be shared among all the Binding Update List entries
-        # related to Binding Updates sent to a particular home agent" (RFC 5648 §4.1).
-        sequences = [binding.sequence for binding in self._bindings]
-        self._sequence = sequences[0] if sequences else random.randrange(SEQUENCES)
-        for sequence in sequences:
-            self._follow_sequence(sequence)
-        self._overwriting = Overwriting(wanted=settings.follow_rfc5648 and not self._bindings)
-        self._stamping = settings.security is not None
-        self._stamps = Timestamps()
-        self._rates: dict[IPv6Address, SendRate] = {}  # by care-of address
-        self._flows = FlowPusher()
+        self._sender = HomeSender(settings, random, self._bindings)
 
     @property
     def flow_states(self) -> tuple[FlowState, ...]:
         """Where each of the wanted flows stands at the home agent, in their order."""
-        return self._flows.states
+        return self._sender.flows.states
 
     def want_flows(self, flows: tuple[WantedFlow, ...]) -> None:
         """Take over what is wanted for the downlink; ``handle`` draws the consequences."""
-        self._flows.want(flows)
+        self._sender.flows.want(flows)
 
     @property
     def entries(self) -> tuple[UpdateListEntry, ...]:
@@ -121,8 +104,8 @@ class HomeRegistrar:
         if self._stopped:
             return None
         moments = [moment for binding in self._bindings for moment in binding.list_deadlines()]
-        if self._flows.next_deadline is not None:
-            moments.append(self._flows.next_deadline)
+        if self._sender.flows.next_deadline is not None:
+            moments.append(self._sender.flows.next_deadline)
         return min(moments, default=None)
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
@@ -150,7 +133,7 @@ class HomeRegistrar:
 
     def _take_addresses(self, event: EgressChanged, now: float) -> None:
         self._addresses = tuple({(a.link, a.address): a for a in event.addresses}.values())
-        self._rates = {at: rate for at, rate in self._rates.items() if not rate.is_idle(now)}
+        self._sender.forget_idle(now)
         if not self._addresses:
             self._end_single_mode()
         for binding in self._bindings:
@@ -164,7 +147,11 @@ class HomeRegistrar:
         held = [binding for binding in self._bindings if binding.held_until > now.monotonic]
         sources = [(binding, self._find_source(binding)) for binding in held]
         self._bindings = []
-        return [self._send(binding, source, 0, now) for binding, source in sources if source]
+        return [
+            self._sender.send(binding, source, 0, now, others_stay=False)
+            for binding, source in sources
+            if source
+        ]
 
     def _receive(self, packet: Packet, now: Instant) -> list[Effect]:
         message = packet.message
@@ -232,7 +219,9 @@ class HomeRegistrar:
             # where a forged Binding Update could so silence its victim.
             return [Counted("authentication-failed", "refused-by-home-agent")]
         if verdict is Verdict.CORRECT:
-            self._correct(binding, acknowledgement, now)
+            self._sender.correct(binding, acknowledgement, now.unix)
+            if binding.allow_correction():
+                binding.due_at = at  # repeated at once
             return [Counted("registration-corrected", name_status(acknowledgement.status))]
         return self._take_refusal(binding, verdict, acknowledgement, now)
 
@@ -263,36 +252,10 @@ class HomeRegistrar:
         old, binding.replaces = binding.replaces, None
         if old in self._bindings and not old.is_ending:
             old.mark_ending(now)
-        self._overwriting.take_acceptance(binding, self._bindings, now)
-        if fresh:
-            self._flows.retry_refused()
-        effects = self._flows.take_answer(binding.flow_request, acknowledgement)
+        effects = self._sender.take_acceptance(
+            binding, self._bindings, acknowledgement, now, fresh=fresh
+        )
         return [note_binding("binding-registered", binding), *effects] if fresh else effects
-
-    def _correct(
-        self, binding: Binding, acknowledgement: BindingAcknowledgement, now: Instant
-    ) -> None:
-        """Put right what the home agent complains of, and repeat the Binding Update at once.
-
-        135: the sequence number goes on from the one in the answer (RFC 6275 §11.7.3).
-        144: the answer tells the home agent's clock (RFC 4285 §6).
-        145: from now on there is a timestamp.
-        165: a binding without a BID stands there: "The mobile node MUST set 'O' flag" (RFC 5648
-        §5.7).
-        """
-        status = acknowledgement.status
-        if status == BindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW:
-            self._follow_sequence(acknowledgement.sequence)
-        elif status == BindingStatus.MCOA_NON_MCOA_BINDING_EXISTS:
-            self._overwriting.wanted = True
-        elif status == BindingStatus.MESSAGE_ID_REQUIRED:
-            self._stamping = True
-        else:
-            replay = find_option(acknowledgement, ReplayProtection)
-            if replay is not None:
-                self._stamps.follow(replay.timestamp, now.unix, again=binding.corrections > 0)
-        if binding.allow_correction():
-            binding.due_at = now.monotonic
 
     def _take_refusal(
         self,
@@ -314,7 +277,7 @@ class HomeRegistrar:
             effects.append(note_binding("nemo-not-supported", binding))
             source = self._find_source(binding)
             if source is not None:
-                effects.append(self._send(binding, source, 0, now))
+                effects.append(self._sender.send(binding, source, 0, now))
         binding.mark_refused(now.monotonic, acknowledgement.status)
         return effects
 
@@ -422,23 +385,20 @@ class HomeRegistrar:
 
     def _push_flows(self, now: float) -> None:
         ordered = sorted(self._bindings, key=lambda each: (each.egress.ifpri, each.slot))
-        carrier = self._flows.choose_carrier(ordered, now)
+        carrier = self._sender.flows.choose_carrier(ordered, now)
         if carrier is not None:
             carrier.mark_refreshing(now)
 
     def _send_due(self, now: Instant) -> list[Effect]:
         effects: list[Effect] = []
-        for binding in self._overwriting.order(self._bindings):
+        for binding in self._sender.order(self._bindings):
             if binding.due_at is None or binding.due_at > now.monotonic:
                 continue
             source = self._find_source(binding)
             if source is None:
                 binding.due_at = None  # until there is a link again
                 continue
-            allowed_at = max(
-                self._find_rate(binding).find_time(now.monotonic),
-                self._overwriting.find_time(binding, self._bindings, now.monotonic),
-            )
+            allowed_at = self._sender.find_time(binding, self._bindings, now.monotonic)
             if not binding.is_ending and allowed_at > now.monotonic:
                 binding.due_at = allowed_at
                 continue
@@ -451,37 +411,8 @@ class HomeRegistrar:
             elif binding.state is BindingState.REFUSED:
                 binding.mark_registering(now.monotonic)
             lifetime = 0 if binding.is_ending else self._lifetime
-            effects.append(self._send(binding, source, lifetime, now))
+            effects.append(self._sender.send(binding, source, lifetime, now))
         return effects
-
-    def _find_rate(self, binding: Binding) -> SendRate:
-        return self._rates.setdefault(binding.egress.address, SendRate())
 
     def _find_source(self, binding: Binding) -> EgressAddress | None:
         return find_source(self._addresses, self._settings.home_address, binding)
-
-    def _send(
-        self, binding: Binding, source: EgressAddress, lifetime: int, now: Instant
-    ) -> SendPacket:
-        """Send a Binding Update with the next sequence number and a timestamp above the last."""
-        self._sequence = (self._sequence + 1) % SEQUENCES
-        binding.sequence = self._sequence
-        if self._stamping:
-            binding.timestamp = self._stamps.take_next(now.unix)
-        flows: list[MobilityOption] = []
-        binding.flow_request = None
-        if lifetime and not binding.plain:
-            flows, binding.flow_request = self._flows.build()
-        elif not binding.plain and not self._stopped:
-            flows = self._flows.list_kept()
-        overwrite = self._overwriting.mark(binding, lifetime)
-        self._find_rate(binding).book(now.monotonic)
-        binding.mark_sent(now.monotonic, source.address, lifetime)
-        return build_binding_update(
-            self._settings, binding, source, lifetime, flows, overwrite=overwrite
-        )
-
-    def _follow_sequence(self, sequence: int) -> None:
-        """Go on from ``sequence``, unless ours is beyond it by now."""
-        if (sequence - self._sequence) % SEQUENCES <= SEQUENCES // 2:
-            self._sequence = sequence

@@ -191,6 +191,18 @@ def test_a_de_registration_names_what_is_asked_for_and_not_answered_yet():
     assert summary(ending) == [1, 2]
 
 
+def test_silence_about_what_a_de_registration_has_overtaken_is_no_refusal():
+    router = make_router()
+    register(router, LTE, WIFI)
+    (update,) = want(router, REST, seconds=1.0)
+    (ending,) = connect(router, LTE, seconds=1.1)
+    send(router, make_acknowledgement(ending), at(1.2))
+    effects = send(router, make_acknowledgement(update), at(1.6))
+    assert notes(effects) == []
+    (again,) = packets(effects, BindingUpdate)
+    assert [each.fid for each in identifications(again)] == [1]
+
+
 def test_a_home_agent_without_flow_bindings_gets_no_summary_in_a_de_registration():
     router = make_router()
     register(router, LTE, WIFI)
@@ -305,11 +317,25 @@ def test_a_home_agent_that_knows_no_flow_bindings_is_not_bothered_again():
     assert not any(identifications(each) or summary(each) for each in later)
 
 
+def test_what_a_de_registration_has_overtaken_is_told_again():
+    world = World()
+    world.tell_router(EgressChanged((LTE, WIFI)))
+    world.settle(2)
+    world.tell_router(FlowsWanted((REST,)))
+    world.tell_router(EgressChanged((LTE,)))
+    (push,) = [n for n, (_to, packet) in enumerate(world.on_path) if identifications(packet)]
+    world.on_path.append(world.on_path.pop(push))
+    world.settle(3)
+    assert only(world.router.flow_states).name == "accepted"
+    assert pushed(world) == [(("lte",), REST.selector)]
+
+
 def test_after_all_links_were_gone_the_home_agent_is_asked_once_more():
     router = make_router()
     register(router, LTE)
     (update,) = want(router, REST, seconds=1.0)
     send(router, make_acknowledgement(update), at(1.0))
+    assert only(router.flow_states).name == "not-supported"
     router.handle(EgressChanged(()), at(2.0))
     (registration,) = connect(router, LTE, seconds=200.0)
     effects = send(router, make_acknowledgement(registration), at(200.0))
