@@ -34,7 +34,6 @@ from mrouter.wire.options import CareOfAddressInformation, MnHaAuthentication
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
     from ipaddress import IPv6Address
 
     from mrouter.config.model import HomeAgentConfig
@@ -106,14 +105,14 @@ class HomeAgentAgent(Agent):
         if isinstance(effect, CheckDuplicate) and self._detector is not None:
             self._detector.start(effect)
         elif isinstance(effect, AdvertiseNeighbour) and self._home_link is not None:
-            self._advertise(effect.addresses, self._home_link)
+            self._advertise(effect, self._home_link)
 
-    def _advertise(self, addresses: Iterable[IPv6Address], home_link: HomeLink) -> None:
+    def _advertise(self, effect: AdvertiseNeighbour, home_link: HomeLink) -> None:
         defended = self._list_defended()
-        for address in addresses:
+        for address in effect.addresses:
             if address in defended:  # else it could not be forwarded to, and was given up
                 try:
-                    home_link.advertise(address)
+                    home_link.advertise(address, router=effect.router)
                 except OSError as error:
                     note("home-link-unavailable", logging.ERROR, error=str(error))
 
@@ -194,7 +193,7 @@ class HomeAgentAgent(Agent):
         return encode_home_memory(self._role.save())
 
     def _forwarding_failed(self, sends: list[SendPacket]) -> list[SendPacket]:
-        """Take back what was granted but can't be forwarded, and answer 143 (RFC 3963 §6.6)."""
+        """Take back what was granted but can't be forwarded, and say so (RFC 3963 §6.2)."""
         failed = [
             (entry.home_address, entry.ifid)
             for entry in self._role.entries

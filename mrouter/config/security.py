@@ -22,7 +22,7 @@ from mrouter.toml_source import MistakeError, show
 #: In so many words: nobody can switch authentication off without saying why it is safe.
 _IPSEC_PROTECTS = "unauthenticated-because-ipsec-protects"
 _SHA1_SPI = 3
-#: Smaller SPIs are reserved; HMAC-SHA-1 has one of them (RFC 4285 §5.1).
+#: Smaller SPIs are reserved (RFC 4285 §5.1); HMAC-SHA-1 has one of them (§8).
 _FIRST_FREE_SPI = 256
 _LAST_SPI = 0xFFFF_FFFF
 
@@ -56,10 +56,10 @@ class AssociationTable(StrictModel):
     def _match_spi(cls, algorithm: Algorithm, info: ValidationInfo) -> Algorithm:
         spi = info.data.get("spi")
         if spi == _SHA1_SPI and algorithm is not Algorithm.HMAC_SHA1:
-            message = f"SPI {_SHA1_SPI} means hmac-sha1 (RFC 4285 §5.1)"
+            message = f"SPI {_SHA1_SPI} means hmac-sha1 (RFC 4285 §8)"
             raise MistakeError(message, f"write spi = {_FIRST_FREE_SPI}")
         if spi not in (None, _SHA1_SPI) and algorithm is Algorithm.HMAC_SHA1:
-            message = f"hmac-sha1 stands at SPI {_SHA1_SPI} only (RFC 4285 §5.1)"
+            message = f"hmac-sha1 stands at SPI {_SHA1_SPI} only (RFC 4285 §8)"
             raise MistakeError(message, 'write algorithm = "hmac-sha256"')
         return algorithm
 

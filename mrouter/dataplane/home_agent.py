@@ -62,16 +62,24 @@ def build_home_agent(view: HomeAgentView) -> DataplaneState:
     """Build the whole kernel state that ``view`` asks for; pure."""
     bindings = _find_bindings(view)
     routes, rules = _build_routing(view, bindings)
+    # a link-local address that is defended has its home address's interface identifier
+    routers = {_identify(each.home_address) for each in view.bindings if each.mobile_router}
     return DataplaneState(
         table=_build_table(view, bindings),
         routes=routes,
         rules=rules,
         proxy_neighbours=frozenset(
-            ProxyNeighbour(address, view.home_link) for address in view.defended if view.home_link
+            ProxyNeighbour(address, view.home_link, router=_identify(address) in routers)
+            for address in view.defended
+            if view.home_link
         ),
         tunnel_device=view.encapsulation is Encapsulation.IP6TNL,
         tunnel_source=fragments.find_tunnel_source(view.encapsulation),
     )
+
+
+def _identify(address: IPv6Address) -> int:
+    return int(address) & 0xFFFF_FFFF_FFFF_FFFF
 
 
 @dataclass(frozen=True, slots=True)

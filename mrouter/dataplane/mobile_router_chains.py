@@ -75,6 +75,8 @@ def make_entry_chains(view: MobileRouterView, default_action: str) -> tuple[Chai
                 "fib daddr type local return",
                 # the home agent would drop it anyway, after it has cost a radio link
                 "ip6 saddr != @home counter name foreign_source_dropped drop",
+                # nor may anybody on board speak in our own name (RFC 3963 §9)
+                "iifname @ingress fib saddr type local counter name foreign_source_dropped drop",
                 *make_clamp_rules(view),
                 *_optimization_rules(view),
                 f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: struct ndmsg, and its attributes (linux/neighbour.h).
 _NDMSG = struct.Struct("=BxxxiHBB")
-_NTF_PROXY = 0x08
+_NTF_PROXY, _NTF_ROUTER = 0x08, 0x80
 _NUD_PERMANENT = 0x80
 _NDA_DST = 1
 _NDA_PROTOCOL = 12
@@ -32,8 +32,9 @@ def make_proxy(proxy: ProxyNeighbour, find_index: Callable[[str], int], *, add: 
     The protocol number tells it from others'. ``find_index`` turns an interface name into its
     index, and raises ``OSError``.
     """
+    flags = _NTF_PROXY | (_NTF_ROUTER if proxy.router else 0)
     body = (
-        _NDMSG.pack(socket.AF_INET6, find_index(proxy.device), _NUD_PERMANENT, _NTF_PROXY, 0)
+        _NDMSG.pack(socket.AF_INET6, find_index(proxy.device), _NUD_PERMANENT, flags, 0)
         + struct.pack("=HH", 20, _NDA_DST)
         + proxy.address.packed
     )
@@ -60,6 +61,8 @@ def read_proxy(message: Any, find_name: Callable[[int], str]) -> ProxyNeighbour 
     if message.get_attr("NDA_PROTOCOL") != marks.PROTOCOL or destination is None:
         return None
     try:
-        return ProxyNeighbour(IPv6Address(destination), find_name(message["ifindex"]))
+        device = find_name(message["ifindex"])
     except OSError:
         return None  # the interface has just gone, and its entries with it
+    router = bool(message["flags"] & _NTF_ROUTER)
+    return ProxyNeighbour(IPv6Address(destination), device, router)

@@ -99,10 +99,14 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class ProxyNeighbour:
-    """An address that the kernel answers Neighbour Solicitations for on ``device``."""
+    """An address that the kernel answers Neighbour Solicitations for on ``device``.
+
+    ``router``: it is a mobile router's, whose advertisements "MUST" say so (RFC 3963 §6.2).
+    """
 
     address: IPv6Address
     device: str
+    router: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,13 +59,13 @@ class HomeLink:
         """Listen no more to others who ask for ``address``."""
         self._change_membership(socket.IPV6_LEAVE_GROUP, nd.find_solicited_node(address))
 
-    def advertise(self, address: IPv6Address) -> None:
-        """Tell all nodes that ``address`` is reached at this interface.
+    def advertise(self, address: IPv6Address, *, router: bool = False) -> None:
+        """Tell all nodes that ``address``, a ``router``'s or not, is reached at this interface.
 
         :raises OSError: if the interface is down or away.
         """
         packet = nd.serialize_advertisement(
-            self._find_source(), address, self._find_link_layer_address()
+            self._find_source(), address, self._find_link_layer_address(), router=router
         )
         self._send(nd.ALL_NODES, packet)
 

@@ -184,12 +184,13 @@ def _expect_authentication(body):
 
 def _expect_flow(option, fmt):
     body = pack("!HHBB", option.fid, option.priority, 0, option.status)  # RFC 6089 §4.2
-    if option.ifids:
-        count = len(option.ifids)
-        body += pack(f"!BB{count}H", 2, 2 * count, *option.ifids)
     if option.selector is not None:
         kind, selector = _draw_selector(option.selector)
         body += bytes((3, 2 + len(selector), kind, 0)) + selector
+    if option.ifids:
+        body += bytes(len(body) % 2)  # Pad1: a Binding Reference stands at 2n (RFC 6089 §4.2.1.3)
+        count = len(option.ifids)
+        body += pack(f"!BB{count}H", 2, 2 * count, *option.ifids)
     return _skipped(45, body)
 
 
@@ -212,6 +213,8 @@ def _draw_selector(selector):
     flags, ends = "", b""
     for name, octets in _RANGES.items():
         drawn = getattr(selector, name) or ()
+        if name == "traffic_class":  # the two lowest bits do not count, and are zeros
+            drawn = tuple(end & 0xFC for end in drawn)
         if len(set(drawn)) == 1:
             drawn = drawn[:1]
         flags += ("00", "10", "11")[len(drawn)]

@@ -15,7 +15,11 @@ STRANGER = IPv6Address("2001:db8:5::5")
 EGRESS = plan.find_link(LTE).interface
 
 
-@pytest.mark.parametrize("source", [STRANGER, care_of(LTE)], ids=["stranger", "care-of-address"])
+@pytest.mark.parametrize(
+    "source",
+    [STRANGER, care_of(LTE), plan.HOME_ADDRESS, plan.MR_INGRESS_ADDRESS],
+    ids=["stranger", "care-of-address", "home-address", "ingress-address"],
+)
 def test_9_packet_from_on_board_with_a_foreign_source_is_dropped(world, source):
     (seen,) = world.exchange("lfn", udp(source, CN), udp(LFN, CN), at=["net"])
 

@@ -25,8 +25,10 @@ from mrouter.wire.constants import Dialect
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-SMALL = Plan(routers=10, seconds=DAY, seed=20, optimizing=0.2)
-LARGE = Plan(routers=1000, seconds=HOUR, seed=1000, between_agent_restarts=HOUR, final_quiet=180.0)
+SMALL = Plan(routers=6, seconds=DAY, seed=20, optimizing=0.2)
+LARGE = Plan(
+    routers=1000, seconds=HOUR - 180, seed=1000, between_agent_restarts=HOUR, final_quiet=180.0
+)
 BAD_DAY = Plan(routers=12, seconds=2 * HOUR, seed=7, loss=0.1, duplicates=0.1, late_duplicates=0.1)
 
 
@@ -48,7 +50,7 @@ def failure_of(plan, **machines):
 def test_small_fleet_keeps_the_invariants_for_a_day():
     count = play(SMALL).count
     assert count["quiet times"] == 24
-    assert count["agreements at the home agent"] > 200
+    assert count["agreements at the home agent"] > 100
     assert count["agreements at correspondent nodes"] > 10
     assert count["agreements about flows"] > 15
 

@@ -187,10 +187,10 @@ def change(text, old, new):
          "c.toml:24: security.spi: an SPI is 3, or from 256 to 4294967295, this is 255"
          " (write 256)"),
         ("spi = 256", "spi = 3",
-         "c.toml:25: security.algorithm: SPI 3 means hmac-sha1 (RFC 4285 §5.1)"
+         "c.toml:25: security.algorithm: SPI 3 means hmac-sha1 (RFC 4285 §8)"
          " (write spi = 256)"),
         ('"hmac-sha256"', '"hmac-sha1"',
-         "c.toml:25: security.algorithm: hmac-sha1 stands at SPI 3 only (RFC 4285 §5.1)"
+         "c.toml:25: security.algorithm: hmac-sha1 stands at SPI 3 only (RFC 4285 §8)"
          ' (write algorithm = "hmac-sha256")'),
         ('"hmac-sha256"', '"hmac-sha265"',
          'c.toml:25: security.algorithm: "hmac-sha265" is not known'
