@@ -96,6 +96,7 @@ class AgentLab:
             wait_until(lambda role=role: self.answers(role), what=f"the {role}'s first answer")
             if role == MOBILE_ROUTER:
                 self.await_bindings(bindings)
+                self.await_flow_bindings()
         return self
 
     def launch(self, role):
@@ -144,6 +145,13 @@ class AgentLab:
                 and len(self.home_agent()["bindings"]) == count
             ),
             what=f"{count} bindings",
+        )
+
+    def await_flow_bindings(self):
+        """Wait until the home agent has answered all that it was asked for: no update follows."""
+        wait_until(
+            lambda: "pending" not in {p["downlink"] for p in self.mobile_router()["policies"]},
+            what="an answer about every policy",
         )
 
     def bindings(self):
