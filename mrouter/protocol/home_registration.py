@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.answers import ReplyPath
@@ -37,7 +37,8 @@ class Request:
     """A Binding Update being worked on; ``association`` is set once its SPI is known.
 
     ``care_of_address`` is the packet's; an option of ``informations``, the bindings that it is
-    about, may have its own (RFC 5648 §4.3). Without any it is a plain registration.
+    about, may have its own (RFC 5648 §4.3). Without any it is a plain registration. ``prefixes``
+    are those of explicit mode; none in implicit mode (RFC 3963 §5.2).
     """
 
     packet: Packet
@@ -47,17 +48,18 @@ class Request:
     informations: tuple[CareOfAddressInformation, ...]
     timestamp: int | None
     association: SecurityAssociation | None = None
+    prefixes: tuple[IPv6Network, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # asked for several times while the same Binding Update is worked on
+        self.prefixes = tuple(
+            each.prefix for each in self.update.options if isinstance(each, MobileNetworkPrefix)
+        )
 
     @property
     def ifids(self) -> tuple[int | None, ...]:
         """The IFIDs that it names; None alone for a plain registration."""
         return tuple(each.ifid for each in self.informations) or (None,)
-
-    @property
-    def prefixes(self) -> tuple[IPv6Network, ...]:
-        """The prefixes of explicit mode; none in implicit mode (RFC 3963 §5.2)."""
-        options = self.update.options
-        return tuple(each.prefix for each in options if isinstance(each, MobileNetworkPrefix))
 
     @property
     def is_bulk(self) -> bool:
