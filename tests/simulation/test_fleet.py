@@ -27,7 +27,12 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 SMALL = Plan(routers=6, seconds=DAY, seed=20, optimizing=0.2)
 LARGE = Plan(
-    routers=1000, seconds=HOUR - 180, seed=1000, between_agent_restarts=HOUR, final_quiet=180.0
+    routers=1000,
+    seconds=HOUR - 180,
+    seed=1000,
+    between_moves=HOUR,
+    between_agent_restarts=HOUR,
+    final_quiet=180.0,
 )
 BAD_DAY = Plan(routers=12, seconds=2 * HOUR, seed=7, loss=0.1, duplicates=0.1, late_duplicates=0.1)
 
@@ -57,9 +62,9 @@ def test_small_fleet_keeps_the_invariants_for_a_day():
 
 def test_thousand_routers_keep_the_invariants_for_an_hour():
     count = play(LARGE).count
-    assert count["binding updates sent"] > 40_000
-    assert count["packets lost"] > 4000
-    assert count["moves"] > 4000
+    assert count["binding updates sent"] > 30_000
+    assert count["packets lost"] > 3000
+    assert count["moves"] > 1500
     assert count["agreements at the home agent"] > 900
 
 
