@@ -7,6 +7,7 @@ from itertools import islice, product
 from typing import TYPE_CHECKING, TypeVar
 
 from mrouter.policy.model import Bicast, Drop
+from mrouter.policy.ranges import join_ranges
 from mrouter.protocol.flow_bindings import MAX_FLOW_BINDINGS, WantedFlow
 from mrouter.wire.traffic_selectors import TrafficSelector
 
@@ -123,20 +124,9 @@ def _list_spans(
     return [(prefix.network_address, prefix.broadcast_address) for prefix in every]
 
 
-def _join_numbers(numbers: Iterable[int]) -> list[Range]:
-    return _join([(number, number) for number in numbers])
+def _join_numbers(numbers: Iterable[int]) -> Sequence[Range]:
+    return join_ranges((number, number) for number in numbers)
 
 
-def _join_ports(ports: Iterable[PortRange]) -> list[Range]:
-    return _join([(each.first, each.last) for each in ports])
-
-
-def _join(ranges: Iterable[Range]) -> list[Range]:
-    """Join ranges that touch or overlap."""
-    joined: list[Range] = []
-    for first, last in sorted(ranges):
-        if joined and first <= joined[-1][1] + 1:
-            joined[-1] = joined[-1][0], max(joined[-1][1], last)
-        else:
-            joined.append((first, last))
-    return joined
+def _join_ports(ports: Iterable[PortRange]) -> Sequence[Range]:
+    return join_ranges((each.first, each.last) for each in ports)

@@ -8,10 +8,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mrouter.policy.model import PrefixSet, pack_prefix, unpack_prefix
+from mrouter.policy.ranges import join_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from ipaddress import IPv6Address, IPv6Network
+
+    from mrouter.policy.ranges import Range
 
 _ADDRESS_BITS = 128
 
@@ -37,26 +40,23 @@ def make_packed_set(name: str, packed: Iterable[int]) -> PrefixSet:
 
 
 def contains(prefix_set: PrefixSet, address: IPv6Address) -> bool:
-    """Say whether ``address`` is in one of the set's prefixes; one bisection."""
+    """Say whether ``address`` is in one of the set's prefixes."""
+    return covers_range(prefix_set, (int(address), int(address)))
+
+
+def covers_range(prefix_set: PrefixSet, inner: Range) -> bool:
+    """Say whether every address of ``inner`` is in one of the set's prefixes; one bisection."""
     firsts, lasts = list_ranges(prefix_set)
-    number = int(address)
-    index = bisect_right(firsts, number) - 1
-    return index >= 0 and number <= lasts[index]
+    index = bisect_right(firsts, inner[0]) - 1
+    return index >= 0 and inner[1] <= lasts[index]
 
 
 @lru_cache(maxsize=256)
 def list_ranges(prefix_set: PrefixSet) -> tuple[list[int], list[int]]:
     """Return the first and the last address of each range, sorted, with gaps between them."""
-    firsts: list[int] = []
-    lasts: list[int] = []
-    for number in sorted(map(pack_prefix, prefix_set.prefixes)):
-        first, last = number >> 8, _last_address(number)
-        if lasts and first <= lasts[-1] + 1:
-            lasts[-1] = max(lasts[-1], last)
-        else:
-            firsts.append(first)
-            lasts.append(last)
-    return firsts, lasts
+    packed = map(pack_prefix, prefix_set.prefixes)
+    ranges = join_ranges((number >> 8, _last_address(number)) for number in packed)
+    return [first for first, _ in ranges], [last for _, last in ranges]
 
 
 def _last_address(packed: int) -> int:

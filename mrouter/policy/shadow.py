@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from mrouter.policy.conditions import KINDS
 from mrouter.policy.model import Match, PortRange
-from mrouter.policy.prefix_sets import list_ranges
+from mrouter.policy.prefix_sets import covers_range
+from mrouter.policy.ranges import join_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
     from ipaddress import IPv6Network
 
     from mrouter.policy.model import Policy, PolicyTable, PrefixSet
+    from mrouter.policy.ranges import Range
 
 _PORT_COUNT = 65536
 
@@ -68,8 +70,6 @@ def _look_up(indexes: Iterable[_Index], asked: dict[str, _Asked], match: Match) 
 
 # --- what one policy asks for -----------------------------------------------------------
 
-_Range = tuple[int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class _Values:
@@ -82,7 +82,7 @@ class _Values:
 class _Ports:
     """Any port in ``ranges``: (first, last), sorted, with gaps between them."""
 
-    ranges: tuple[_Range, ...]
+    ranges: tuple[Range, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class _Addresses:
 
     prefixes: tuple[IPv6Network, ...]
     sets: tuple[PrefixSet, ...]
-    ranges: tuple[_Range, ...]
+    ranges: tuple[Range, ...]
 
 
 _Asked = _Values | _Ports | _Addresses
@@ -110,25 +110,15 @@ def _ask(match: Match) -> dict[str, _Asked]:
 def _read(values: list[Any]) -> _Asked:
     if len(values) == 2:
         prefixes, sets = values
-        return _Addresses(prefixes, sets, _join(_span(prefix) for prefix in prefixes))
+        return _Addresses(prefixes, sets, join_ranges(_span(prefix) for prefix in prefixes))
     (items,) = values
     if isinstance(items[0], PortRange):
-        return _Ports(_join((each.first, each.last) for each in items))
+        return _Ports(join_ranges((each.first, each.last) for each in items))
     return _Values(frozenset(items))
 
 
-def _span(prefix: IPv6Network) -> _Range:
+def _span(prefix: IPv6Network) -> Range:
     return int(prefix.network_address), int(prefix.broadcast_address)
-
-
-def _join(ranges: Iterable[_Range]) -> tuple[_Range, ...]:
-    joined: list[_Range] = []
-    for first, last in sorted(ranges):
-        if joined and first <= joined[-1][1] + 1:
-            joined[-1] = joined[-1][0], max(joined[-1][1], last)
-        else:
-            joined.append((first, last))
-    return tuple(joined)
 
 
 # --- does one cover another -------------------------------------------------------------
@@ -145,21 +135,15 @@ def _covers(one: _Asked, other: _Asked) -> bool:
             known = {each.digest for each in one.sets}
             return all(each.digest in known for each in other.sets) and all(
                 _lies_within(_span(prefix), one.ranges)
-                or any(_lies_within_set(_span(prefix), each) for each in one.sets)
+                or any(covers_range(each, _span(prefix)) for each in one.sets)
                 for prefix in other.prefixes
             )
     return False
 
 
-def _lies_within(inner: _Range, ranges: Sequence[_Range]) -> bool:
+def _lies_within(inner: Range, ranges: Sequence[Range]) -> bool:
     place = bisect_right(ranges, inner[0], key=lambda each: each[0]) - 1
     return place >= 0 and inner[1] <= ranges[place][1]
-
-
-def _lies_within_set(inner: _Range, named: PrefixSet) -> bool:
-    firsts, lasts = list_ranges(named)
-    place = bisect_right(firsts, inner[0]) - 1
-    return place >= 0 and inner[1] <= lasts[place]
 
 
 # --- looking up earlier policies --------------------------------------------------------
@@ -225,7 +209,7 @@ class _Index:
                 for size in self._sizes[kind]:
                     yield size, address >> bits - size
                 for digest, named in self._named[kind].items():
-                    if _lies_within_set(_span(prefix), named):
+                    if covers_range(named, _span(prefix)):
                         yield digest
             case _Addresses(sets=(named, *_)):
                 yield named.digest
@@ -322,7 +306,7 @@ def _protocols_of(asked: dict[str, _Asked]) -> Collection[Any]:
     return protocols.values if isinstance(protocols, _Values) else ()
 
 
-def _ranges_of(asked: dict[str, _Asked]) -> tuple[_Range, ...]:
+def _ranges_of(asked: dict[str, _Asked]) -> tuple[Range, ...]:
     ports = asked.get("destination-port")
     return ports.ranges if isinstance(ports, _Ports) else ()
 
