@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.base import Agent, Traffic
+from mrouter.agent.binding_traffic import BindingTraffic
 from mrouter.agent.journal import note
 from mrouter.agent.memory import decode_correspondent_memory, encode_correspondent_memory
 from mrouter.control import ControlError
@@ -19,7 +20,6 @@ from mrouter.links.egress import find_interface_of
 from mrouter.links.packet_errors import PacketErrorSocket, PacketErrorType
 from mrouter.protocol.correspondent_node import CorrespondentNode
 from mrouter.protocol.events import (
-    BindingsUsed,
     CareOfAddressFailed,
     HomeAddressOptionSeen,
     TimerFired,
@@ -28,7 +28,6 @@ from mrouter.wire.tunnelled import parse_unreachable
 
 if TYPE_CHECKING:
     import asyncio
-    from ipaddress import IPv6Address
 
     from mrouter.config.model import CorrespondentNodeConfig
     from mrouter.dataplane.state import DataplaneState
@@ -54,34 +53,23 @@ class CorrespondentNodeAgent(Agent):
         memory = self._memory.load(decode_correspondent_memory)
         if memory is not None:
             self._role.restore(memory)
-        self._sent: dict[IPv6Address, int] = {}
+        by_headers = self._optimization is RouteOptimization.MIP6
+        self._traffic = BindingTraffic(self._dataplane, by_headers=by_headers)
         self._unreachable = PacketErrorSocket(
             PacketErrorType.DESTINATION_UNREACHABLE, parse_unreachable
         )
 
     def _handle(self, event: Event, now: Instant) -> list[Effect]:
         if isinstance(event, TimerFired):
-            event = self._find_used()  # it may be time to ask for a binding's refresh
+            # it may be time to ask for a binding's refresh
+            event = self._traffic.look(self._role.entries, self._role.routes)
         return self._role.handle(event, now)
 
-    def _find_used(self) -> BindingsUsed:
-        """Return the bindings that packets have been sent by since it was asked last."""
-        try:
-            sent = self._dataplane.read_address_counters("mobile")
-        except DataplaneError:
-            sent = {}  # nothing of ours stands in the kernel
-        before, self._sent = self._sent, {home: packets for home, (packets, _) in sent.items()}
-        return BindingsUsed(
-            frozenset(
-                (entry.home_address, entry.ifid)
-                for entry in self._role.routes
-                # another number is more, or begun anew
-                if self._sent.get(entry.home_address, 0) != before.get(entry.home_address, 0)
-            )
-        )
-
     def _next_deadline(self) -> float | None:
-        return self._role.next_deadline()
+        deadline = self._role.next_deadline()
+        if deadline is None or not self._role.entries:
+            return deadline
+        return min(deadline, self._traffic.next_look_at)
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.add_reader(self._unreachable.fileno(), self._on_unreachable)

@@ -114,10 +114,11 @@ def _build_table(view: CorrespondentNodeView, routes: tuple[CacheEntry, ...]) ->
             "set",
             {str(entry.care_of_address): "" for entry in view.bindings},
         ),
-        # the inner source is read at its place behind the outer header
+        # the inner source is read at its place behind the outer header; an element's counter says
+        # that its care-of address is heard of
         NftSet(
             "sources",
-            "typeof ip6 saddr . @nh,384,128;",
+            "typeof ip6 saddr . @nh,384,128; counter;",
             "set",
             {
                 f"{entry.care_of_address} . {int(entry.home_address):#034x}": ""

@@ -28,6 +28,8 @@ from mrouter.errors import DataplaneError
 from mrouter.netlink import RouteSocket
 
 if TYPE_CHECKING:
+    AddressPair = tuple[IPv6Address, IPv6Address]
+
     from mrouter.dataplane.state import ProxyNeighbour, Route, Rule
     from mrouter.netlink import NetlinkFailure
 
@@ -112,6 +114,20 @@ class LinuxDataplane:
             for item in self._list(f"list set {nft.TABLE} {name}")
             for element in (entry["elem"] for entry in item.get("set", {}).get("elem", ()))
         }
+
+    def read_pair_counters(self, kind: str, name: str) -> dict[AddressPair, tuple[int, int]]:
+        """Return the (packets, bytes) of each element of a ``kind`` of pairs of addresses.
+
+        ``kind`` is "set" or "map"; the second address is one that nft takes for a number.
+        """
+        found = {}
+        for item in self._list(f"list {kind} {nft.TABLE} {name}"):
+            for entry in item.get(kind, {}).get("elem", ()):
+                element = (entry if kind == "set" else entry[0])["elem"]
+                first, second = element["val"]["concat"]
+                number = second if isinstance(second, int) else int(second, 0)
+                found[IPv6Address(first), IPv6Address(number)] = _read_counter(element)
+        return found
 
     def read_map_counters(self, name: str) -> dict[int, tuple[int, int]]:
         """Return the (packets, bytes) of each element of a map that counts, by its key."""

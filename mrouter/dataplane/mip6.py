@@ -183,7 +183,7 @@ def make_correspondent_node_set(bindings: Iterable[CacheEntry]) -> NftSet:
     """Return which binding's state a Home Address option is for."""
     return NftSet(
         "options",
-        f"typeof ip6 saddr . {_HOME_ADDRESS} : verdict;",
+        f"typeof ip6 saddr . {_HOME_ADDRESS} : verdict; counter;",
         "map",
         {
             f"{entry.care_of_address} . {int(entry.home_address):#034x}": f"goto slot_{entry.slot}"

@@ -22,15 +22,16 @@ from mrouter.protocol.events import (
     CareOfAddressFailed,
     Counted,
     HomeAddressOptionSeen,
-    Noted,
     PacketReceived,
     SendPacket,
 )
 from mrouter.protocol.home_registration import Discard, Refuse
+from mrouter.protocol.home_reports import note_entry
 from mrouter.protocol.keygen_tokens import (
     compute_care_of_keygen_token,
     compute_home_keygen_token,
 )
+from mrouter.protocol.loss_watch import LossWatch
 from mrouter.protocol.node_keys import MAX_NONCE_LIFETIME, NodeKeys
 from mrouter.protocol.route_choice import RouteChoice
 from mrouter.protocol.settings import MAX_RR_BINDING_LIFETIME
@@ -51,6 +52,7 @@ from mrouter.wire.messages import (
 from mrouter.wire.options import BindingAuthorizationData, CareOfAddressInformation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from ipaddress import IPv6Address
     from random import Random
 
@@ -78,7 +80,7 @@ class CorrespondentNode:
         self._sequences = AcceptedSequences()
         self._max_lifetime = min(settings.max_lifetime, MAX_RR_BINDING_LIFETIME)
         self._choice = RouteChoice(self._cache)
-        self._used: frozenset[Key] = frozenset()
+        self._watch = LossWatch()
         self._next_error_at: float | None = None
 
     @property
@@ -113,14 +115,14 @@ class CorrespondentNode:
     def handle(self, event: Event, now: Instant) -> list[Effect]:
         """Take one event in at ``now`` and return what to do about it, in this order."""
         if isinstance(event, BindingsUsed):
-            self._used = event.keys
+            self._watch.see_traffic(event.keys, event.received, now.monotonic)
         effects = self._run_deadlines(now.monotonic)
         if isinstance(event, PacketReceived):
             effects += self._receive(event.packet, now.monotonic)
+        elif isinstance(event, BindingsUsed):
+            effects += self._look_for_losses(now.monotonic)
         elif isinstance(event, CareOfAddressFailed):
-            lost = self._choice.give_up(event.care_of_address)
-            changed = [BindingsChanged()] if lost else []
-            effects += [*changed, *(_note("care-of-address-failed", entry) for entry in lost)]
+            effects += self._give_up(event.care_of_address)
         elif isinstance(event, HomeAddressOptionSeen):
             effects += self._check_home_address(event, now.monotonic)
         return effects
@@ -134,9 +136,9 @@ class CorrespondentNode:
             key = (entry.home_address, entry.ifid)
             if is_over:
                 ended = True
-                self._choice.forget(entry)
-                effects.append(_note("binding-expired", entry))
-            elif key in self._used:
+                self._forget(entry)
+                effects.append(note_entry("binding-expired", entry))
+            elif self._watch.is_used(key, now):
                 # Deviates from the draft §8.5, which asks for every binding: only "if the sender
                 # knows that the Binding Cache entry is still in active use" (RFC 6275 §9.5.5).
                 effects.append(self._build_refresh_request(entry))
@@ -230,7 +232,7 @@ class CorrespondentNode:
             raise Refuse(BindingStatus.INSUFFICIENT_RESOURCES)
         for entry in replaced:
             self._cache.remove(home, entry.ifid)
-            self._choice.forget(entry)
+            self._forget(entry)
         entry = CacheEntry(
             home_address=home,
             ifid=ifid,
@@ -245,11 +247,15 @@ class CorrespondentNode:
         )
         changed = self._put(entry, request.packet.source)
         self._remember(request, now + max(lifetime, MAX_NONCE_LIFETIME))
-        revived = self._choice.revive(entry)
         effects = self._accept(request, lifetime)
+        key = (home, ifid)
+        if not self._watch.hear(key, now, lifetime=lifetime, changed=changed or bool(replaced)):
+            return [*self._give_up(entry.care_of_address), *effects]
+        # no repetition: it may be used again, as it has been tested
+        revived = self._choice.revive(entry)
         if changed or replaced or revived:
             # Forwarding stands before it is acknowledged.
-            return [BindingsChanged(), *effects, _note("binding-registered", entry)]
+            return [BindingsChanged(), *effects, note_entry("binding-registered", entry)]
         return effects
 
     def _put(self, entry: CacheEntry, destination: IPv6Address) -> bool:
@@ -257,6 +263,10 @@ class CorrespondentNode:
         if changed:
             self._choice.take_change(entry)
         return changed
+
+    def _forget(self, entry: CacheEntry) -> None:
+        self._choice.forget(entry)
+        self._watch.forget((entry.home_address, entry.ifid))
 
     def _find_replaced(self, request: RouteRequest, known: CacheEntry | None) -> list[CacheEntry]:
         """Return the bindings that end when this one begins.
@@ -298,11 +308,11 @@ class CorrespondentNode:
         self._remember(request, now + MAX_NONCE_LIFETIME)
         for entry in ended:
             self._cache.remove(home, entry.ifid)
-            self._choice.forget(entry)
+            self._forget(entry)
         effects = self._accept(request, lifetime=0)
         if not ended:
             return effects
-        notes = [_note("binding-deregistered", entry) for entry in ended]
+        notes = [note_entry("binding-deregistered", entry) for entry in ended]
         return [BindingsChanged(), *effects, *notes]
 
     def _remember(self, request: RouteRequest, until: float) -> None:
@@ -344,6 +354,25 @@ class CorrespondentNode:
 
     # --- traffic --------------------------------------------------------------------------
 
+    def _look_for_losses(self, now: float) -> list[Effect]:
+        asked, lost = self._watch.judge(now)
+        effects: list[Effect] = []
+        for entry in self._list_chosen(lost):
+            effects += self._give_up(entry.care_of_address)
+        effects += [self._build_refresh_request(entry) for entry in self._list_chosen(asked)]
+        return effects
+
+    def _list_chosen(self, keys: Iterable[Key]) -> list[CacheEntry]:
+        """Return the bindings of ``keys`` that packets are still sent by."""
+        found = (self._choice.choose(home) for home, _ifid in keys)
+        chosen = {(e.home_address, e.ifid): e for e in found if e is not None}
+        return [chosen[key] for key in keys if key in chosen]
+
+    def _give_up(self, care_of_address: IPv6Address) -> list[Effect]:
+        lost = self._choice.give_up(care_of_address)
+        changed = [BindingsChanged()] if lost else []
+        return [*changed, *(note_entry("care-of-address-failed", entry) for entry in lost)]
+
     def _check_home_address(self, event: HomeAddressOptionSeen, now: float) -> list[Effect]:
         """Answer a data packet whose Home Address option no binding vouches for.
 
@@ -361,15 +390,3 @@ class CorrespondentNode:
             error = BindingError(BindingErrorStatus.UNKNOWN_BINDING, event.home_address)
             effects.append(SendPacket(Packet(self._settings.address, event.source, error)))
         return effects
-
-
-def _note(name: str, entry: CacheEntry) -> Noted:
-    return Noted(
-        name,
-        (
-            ("home_address", str(entry.home_address)),
-            ("care_of_address", str(entry.care_of_address)),
-            ("ifid", "none" if entry.ifid is None else str(entry.ifid)),
-            ("ifpri", str(entry.ifpri)),
-        ),
-    )

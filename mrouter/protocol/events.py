@@ -132,9 +132,13 @@ class PeerWithoutMobility:
 
 @dataclass(frozen=True, slots=True)
 class BindingsUsed:
-    """All bindings, as (home address, IFID), that traffic has gone by lately; replaces the last."""
+    """All bindings, as (home address, IFID), that packets have gone by since the last such event.
+
+    ``received`` are those that packets have come by.
+    """
 
     keys: frozenset[tuple[IPv6Address, int | None]]
+    received: frozenset[tuple[IPv6Address, int | None]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

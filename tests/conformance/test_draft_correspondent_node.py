@@ -249,6 +249,120 @@ def test_4_second_failure_or_that_of_a_stranger_changes_nothing(address):
     assert node.handle(CareOfAddressFailed(address), at(2)) == []
 
 
+# --- 4: loss ----------------------------------------------------------------------------------
+
+
+def see_traffic(node, seconds, *, sent, received=()):
+    """Return the effects of a look at the counters; bindings are known by their IFIDs."""
+    sides = (frozenset((HOME, ifid) for ifid in ifids) for ifids in (sent, received))
+    return node.handle(BindingsUsed(*sides), at(seconds))
+
+
+def send_unheard(node, first, last):
+    """Return (seconds, IFID) of each request while packets go by the route and none come."""
+    asked = []
+    for seconds in range(first, last + 1):
+        effects = see_traffic(node, seconds, sent=[entry.ifid for entry in node.routes])
+        requests = packets(effects, BindingRefreshRequest)
+        asked += [
+            (seconds, find_option(p.message, CareOfAddressInformation).ifid) for p in requests
+        ]
+    return asked
+
+
+def test_4_silent_care_of_address_is_asked_for_twice_and_then_left():
+    node = make_node()
+    register_three(node)
+    see_traffic(node, 9, sent=[11], received=[11])
+    assert send_unheard(node, 10, 17) == [(12, 11), (15, 11)]
+    assert route(node) == LTE.address
+    effects = see_traffic(node, 18, sent=[11])
+    assert is_changed(effects)
+    assert route(node) == WIFI.address
+    assert len(node.entries) == 3  # what it sends from there may well arrive
+
+
+def test_4_care_of_address_that_is_heard_of_again_stays():
+    node = make_node()
+    register_three(node)
+    see_traffic(node, 9, sent=[11], received=[11])
+    assert len(send_unheard(node, 10, 15)) == 2
+    see_traffic(node, 16, sent=[11], received=[11])
+    assert send_unheard(node, 17, 18) == []
+    assert route(node) == LTE.address
+
+
+def test_4_care_of_address_that_proves_itself_is_not_asked_for_soon_again():
+    """Else a flow that goes one way only would have it refreshed without end."""
+    node = make_node()
+    register_three(node)
+    see_traffic(node, 99, sent=[11], received=[11])
+    assert send_unheard(node, 100, 102) == [(102, 11)]
+    register(node, at(103), ifid=11, sequence=2)
+    assert send_unheard(node, 104, 132) == []
+    assert send_unheard(node, 133, 133) == [(133, 11)]
+    assert route(node) == LTE.address
+
+
+def test_4_lone_packet_that_needs_no_answer_asks_for_nothing():
+    node = make_node()
+    register_three(node)
+    see_traffic(node, 60, sent=[11])
+    for seconds in range(61, 100):
+        assert see_traffic(node, seconds, sent=[]) == []
+
+
+def test_4_care_of_addresses_that_packets_are_not_sent_to_are_not_judged():
+    node = make_node()
+    register_three(node)
+    for seconds in range(60, 100):
+        assert packets(see_traffic(node, seconds, sent=[22, 33], received=[11])) == []
+    assert route(node) == LTE.address
+
+
+def test_4_binding_update_that_is_repeated_on_and_on_has_lost_its_answers():
+    node = make_node()
+    register_three(node)
+    for sequence, seconds in enumerate((100, 101, 103), start=2):
+        register(node, at(seconds), ifid=11, sequence=sequence)
+        assert route(node) == LTE.address
+    register(node, at(107), ifid=11, sequence=5)
+    assert route(node) == WIFI.address
+    # further ones of the same repetition prove nothing
+    for sequence, seconds in enumerate((115, 131, 163), start=6):
+        register(node, at(seconds), ifid=11, sequence=sequence)
+        assert route(node) == WIFI.address
+    register(node, at(210), ifid=11, sequence=9)
+    assert route(node) == LTE.address
+
+
+def test_4_refreshes_of_a_short_binding_are_no_repetitions():
+    node = make_node()
+    register(node, at(0), ifid=1, lifetime=20)
+    for sequence in range(2, 12):
+        register(node, at(16 * (sequence - 1)), ifid=1, sequence=sequence, lifetime=20)
+    assert route(node) == LTE.address
+
+
+def test_4_lost_care_of_address_that_moves_is_used_at_once():
+    node = make_node()
+    register_three(node)
+    see_traffic(node, 9, sent=[11], received=[11])
+    send_unheard(node, 10, 18)
+    assert route(node) == WIFI.address
+    register(node, at(19), ifid=11, sequence=2, source=ELSEWHERE)
+    assert route(node) == ELSEWHERE
+
+
+def test_4_watch_forgets_a_binding_that_has_ended():
+    node = make_node()
+    register(node, at(0), ifid=1, lifetime=8)
+    see_traffic(node, 1, sent=[1])
+    node.handle(TimerFired(), at(8))
+    kept = (known for name, known in vars(node._watch).items() if name != "_sending")
+    assert [len(known) for known in kept] == [0, 0, 0, 0]
+
+
 # --- 8.5: Binding Refresh Requests ------------------------------------------------------------
 
 

@@ -328,6 +328,28 @@ def in_use(lab):
     return [IPv6Address(row["care_of_address"]) for row in rows if row["in_use"]]
 
 
+@pytest.mark.parametrize("way", [(CN, CARE_OF["lte"]), (CARE_OF["lte"], CN)])
+def test_a_care_of_address_whose_packets_are_lost_makes_room_for_the_next(lab, way):
+    """No link is down, and nobody says that a packet is lost on its ``way``."""
+
+    def has_moved():
+        ping_home(lab, count=1)
+        return in_use(lab) == [CARE_OF["wifi"]]
+
+    assert ping_home(lab) == 5
+    rule = "from {} to {} blackhole".format(*way)
+    lab.ip("net", f"rule add {rule}")
+    try:
+        with Wire(lab) as wire:
+            wait_until(has_moved, timeout=30, what="another care-of address")
+            wire.read()
+            ping_home(lab)
+            assert ("cn", (CN, CARE_OF["wifi"])) in ways(wire.read(), HOME, CN)
+    finally:
+        lab.ip("net", f"rule del {rule}")
+    revive(lab)
+
+
 def test_without_any_care_of_address_left_the_home_agent_is_the_way(lab):
     with unreachable_from_correspondent(lab, *CARE_OF):
         wait_until(lambda: ping_home(lab, count=1) and not in_use(lab), what="the way back home")
