@@ -244,7 +244,11 @@ def _make_served(row: ServedTable) -> ServedMobileRouter:
 
 def _make_correspondent_node(file: CorrespondentNodeFile) -> CorrespondentNodeConfig:
     table = file.correspondent_node
-    settings = CorrespondentNodeSettings(table.address, table.max_lifetime)
+    settings = CorrespondentNodeSettings(
+        table.address,
+        table.max_lifetime,
+        require_addresses=file.dialect is Dialect.RFC5648,
+    )
     return CorrespondentNodeConfig(
         settings=settings,
         route_optimization=file.dataplane.route_optimization,

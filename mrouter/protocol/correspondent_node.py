@@ -194,7 +194,9 @@ class CorrespondentNode:
         return [SendPacket(Packet(self._settings.address, packet.source, answer))]
 
     def _process_update(self, packet: Packet, update: BindingUpdate, now: float) -> list[Effect]:
-        request = read_route_request(packet, update)
+        request = read_route_request(
+            packet, update, self._cache, require_addresses=self._settings.require_addresses
+        )
         try:
             check_form(request, self._settings.address)
             authorize(request, self._keys, now)
@@ -221,6 +223,8 @@ class CorrespondentNode:
 
     def _register(self, request: RouteRequest, now: float) -> list[Effect]:
         home, ifid = request.home_address, request.ifid
+        if request.lacks_address:
+            raise Refuse(BindingStatus.MCOA_UNKNOWN_COA)
         lifetime = min(request.update.lifetime, self._max_lifetime) // 4 * 4
         if lifetime == 0:
             raise Refuse(BindingStatus.ADMINISTRATIVELY_PROHIBITED)

@@ -25,19 +25,25 @@ from mrouter.wire.options import (
 if TYPE_CHECKING:
     from ipaddress import IPv6Address
 
+    from mrouter.protocol.binding_cache import BindingCache
     from mrouter.protocol.node_keys import NodeKeys
     from mrouter.wire.messages import BindingUpdate, Packet
 
 
 @dataclass(slots=True)
 class RouteRequest:
-    """A Binding Update to a correspondent node; ``authorization`` is set once it is authorized."""
+    """A Binding Update to a correspondent node; ``authorization`` is set once it is authorized.
+
+    ``lacks_address``: it names a binding that is not known, and no care-of address for it where it
+    must (RFC 5648 §6.2).
+    """
 
     packet: Packet
     update: BindingUpdate
     home_address: IPv6Address
     care_of_address: IPv6Address
     information: CareOfAddressInformation | None
+    lacks_address: bool = False
     authorization: BindingAuthorization | None = None
 
     @property
@@ -51,16 +57,26 @@ class RouteRequest:
         return self.update.lifetime == 0 or self.care_of_address == self.home_address
 
 
-def read_route_request(packet: Packet, update: BindingUpdate) -> RouteRequest:
-    """Pick out of ``packet``, which carries ``update``, what a registration is about."""
+def read_route_request(
+    packet: Packet, update: BindingUpdate, bindings: BindingCache, *, require_addresses: bool
+) -> RouteRequest:
+    """Pick out of ``packet``, which carries ``update``, what a registration is about.
+
+    A Binding Identifier option holds its care-of address, or is of one of ``bindings`` if
+    ``require_addresses`` (RFC 5648 §6.2); CoAINFO has none, and means the packet's.
+    """
+    home_address = packet.home_address or packet.source
     alternate = find_option(update, AlternateCareOfAddress)
-    return RouteRequest(
-        packet=packet,
-        update=update,
-        home_address=packet.home_address or packet.source,
-        care_of_address=packet.source if alternate is None else alternate.address,
-        information=find_option(update, CareOfAddressInformation),
-    )
+    care_of_address = packet.source if alternate is None else alternate.address
+    information = find_option(update, CareOfAddressInformation)
+    lacks_address = False
+    if information is not None and information.care_of_address is not None:
+        care_of_address = information.care_of_address
+    elif information is not None and require_addresses:
+        known = bindings.get(home_address, information.ifid)
+        lacks_address = known is None
+        care_of_address = care_of_address if known is None else known.care_of_address
+    return RouteRequest(packet, update, home_address, care_of_address, information, lacks_address)
 
 
 def check_form(request: RouteRequest, own: IPv6Address) -> None:

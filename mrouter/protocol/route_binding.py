@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.events import SendPacket
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from mrouter.protocol.events import EgressAddress
+    from mrouter.protocol.settings import MobileRouterSettings
     from mrouter.wire.options import MobilityOption
 
 
@@ -88,7 +89,7 @@ def build_care_of_test_init(
 
 
 def build_route_update(
-    home_address: IPv6Address,
+    settings: MobileRouterSettings,
     correspondent: IPv6Address,
     binding: RouteBinding,
     source: EgressAddress,
@@ -100,12 +101,17 @@ def build_route_update(
     ``lifetime`` is in seconds. 0 de-registers: the home keygen token is enough, the care-of nonce
     index is 0, and "The BU MUST contain the lifetime specified as zero and specify a Care-of
     address that matches the home address for the binding" (the draft §7.7), which the source
-    address, or else an Alternate Care-of Address option, does.
+    address, or else an Alternate Care-of Address option, does. A Binding Identifier option holds
+    the care-of address of the binding instead (RFC 5648 §5.2).
     """
+    home_address = settings.home_address
     ending = lifetime == 0
     information = binding.information
+    names_address = settings.follow_rfc5648 and information is not None
+    if information is not None and names_address:
+        information = replace(information, care_of_address=binding.egress.address)
     options: list[MobilityOption] = [] if information is None else [information]
-    if ending and source.address != home_address:
+    if ending and source.address != home_address and not names_address:
         options.append(AlternateCareOfAddress(home_address))
     care_of_index = 0 if ending else binding.test.nonce_index
     options += [NonceIndices(home_test.nonce_index, care_of_index), BindingAuthorizationData()]

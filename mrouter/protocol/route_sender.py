@@ -104,7 +104,7 @@ class RouteSender:
         binding.mark_sent(now, source.address, lifetime)
         self._update_rate.book(now)
         return build_route_update(
-            home_address, self._correspondent, binding, source, self.home_test, lifetime
+            self._settings, self._correspondent, binding, source, self.home_test, lifetime
         )
 
     def send_tests(self, now: float) -> list[Effect]:

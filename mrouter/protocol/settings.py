@@ -132,9 +132,11 @@ class CorrespondentNodeSettings:
 
     ``max_lifetime`` in seconds, at most 420 (RFC 6275 §12, MAX_RR_BINDING_LIFETIME).
     ``max_bindings`` bounds the memory that strangers can take: bindings, and the sequence numbers
-    of ended ones.
+    of ended ones. ``require_addresses``: an option that names a new binding must hold its care-of
+    address; a known one keeps its own without (RFC 5648 §6.2).
     """
 
     address: IPv6Address
     max_lifetime: int = MAX_RR_BINDING_LIFETIME
     max_bindings: int = 4096
+    require_addresses: bool = False

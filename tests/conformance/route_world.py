@@ -62,12 +62,12 @@ def make_node(seed=7, **changes):
     return CorrespondentNode(settings, Random(seed))
 
 
-def sign_and_pass(effect, fmt=FORMAT):
+def sign_and_pass(effect, fmt=FORMAT, *, written=FORMAT):
     """Return the packet of ``effect``, signed as it asks for, as a reader of ``fmt`` gets it."""
     signer = PacketSigner(KEY)
     if effect.authorization is not None:
         signer = AuthorizationSigner(effect.authorization)
-    return parse_packet(serialize_packet(effect.packet, FORMAT, signer), fmt)
+    return parse_packet(serialize_packet(effect.packet, written, signer), fmt)
 
 
 def sends(effects, kind=object):
@@ -112,6 +112,8 @@ def make_route_update(
     source=LTE.address,
     home=HOME,
     alternate=None,
+    named=None,
+    of=None,
     asked=None,
     tokens=None,
     signed_for=None,
@@ -120,10 +122,14 @@ def make_route_update(
 ):
     """Return an authorized Binding Update as ``node`` receives it.
 
-    ``asked`` is the moment of the return routability, ``tokens`` its (Home Test, Care-of Test).
+    ``named`` is the care-of address that the option with ``ifid`` holds, ``of`` the one that is
+    meant without words. ``asked`` is the moment of the return routability, ``tokens`` its (Home
+    Test, Care-of Test).
     """
-    information = None if ifid is None else CareOfAddressInformation(ifid, ifpri)
-    care_of = alternate or source
+    information = None
+    if ifid is not None:
+        information = CareOfAddressInformation(ifid, ifpri, care_of_address=named)
+    care_of = named or of or alternate or source
     asked = asked or moment
     home_test, care_of_test = tokens or (
         ask_home(node, asked, home),
@@ -147,7 +153,9 @@ def make_route_update(
     covered = home if ending else care_of
     authorization = BindingAuthorization(signed_for or covered, CORRESPONDENT, key)
     packet = Packet(source, CORRESPONDENT, message, home_address=None if source == home else home)
-    return sign_and_pass(SendPacket(packet, authorization=authorization))
+    effect = SendPacket(packet, authorization=authorization)
+    # CoAINFO has no room for an address
+    return sign_and_pass(effect) if named is None else sign_and_pass(effect, PLAIN, written=PLAIN)
 
 
 def route_answer_of(node, packet, moment):
