@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from mrouter.config.load import load_config
 from mrouter.config.model import CorrespondentNodeConfig, MobileRouterConfig
 from mrouter.errors import ConfigError, Problem
-from mrouter.policy.explain import list_links
 from mrouter.policy.load import load_policies
 from mrouter.policy.schema import DEFAULT_NAME
 from mrouter.policy.shadow import Shadowed, find_shadowed
@@ -120,7 +119,7 @@ def _summarize(path: Path, source: PolicySource, outcome: str) -> str:
 
 
 def _warn_of_unused_links(path: Path, source: PolicySource) -> Iterator[Problem]:
-    used = {link for policy in source.table.policies for link in list_links(policy)}
+    used = set(source.table.links)
     file: TomlSource | None = None
     for index, link in enumerate(source.links or ()):
         if link not in used:

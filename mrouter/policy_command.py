@@ -17,7 +17,7 @@ from mrouter.control import request
 from mrouter.errors import FileError, Problem
 from mrouter.policy.difference import compare_tables, describe_difference, find_changing_flows
 from mrouter.policy.expectations import Expectations, read_packet
-from mrouter.policy.explain import describe_explanation, explain_flow, list_links
+from mrouter.policy.explain import describe_explanation, explain_flow
 from mrouter.policy_view import render_difference, render_explanation, render_flows
 from mrouter.running import add_rates, ask_down, ask_policies, ask_tracked_flows
 from mrouter.toml_model import check_known
@@ -99,7 +99,7 @@ def diff(old: Path | None, new: Path, socket: Path, as_json: bool) -> None:
         difference = describe_difference(compare_tables(read_policies(old).table, after.table))
     else:
         before, down = ask_policies(socket), ask_down(socket)
-        up = {*_list_named(before), *_list_named(after.table)} - down.keys()
+        up = {*before.links, *after.table.links} - down.keys()
         flows = find_changing_flows(ask_tracked_flows(socket), before, after.table, up)
         difference = describe_difference(compare_tables(before, after.table), list(flows))
     _print_answer(difference, render_difference, as_json)
@@ -154,7 +154,7 @@ def _find_down(
 ) -> Mapping[str, str]:
     if up is None:
         return {} if socket is None else ask_down(socket)
-    known = links or _list_named(table)
+    known = links or table.links
     wanted = [name.strip() for name in up.split(",")] if up else []
     try:
         for name in wanted:
@@ -163,11 +163,6 @@ def _find_down(
         problem = Problem("command line", None, "--up", mistake.message, mistake.suggestion)
         raise FileError([problem]) from None
     return {link: "down" for link in known if link not in wanted}
-
-
-def _list_named(table: PolicyTable) -> list[str]:
-    """Return every link that a policy names."""
-    return sorted({link for policy in table.policies for link in list_links(policy)})
 
 
 def _print_answer(answer: Any, render: Callable[[Any], RenderableType], as_json: bool) -> None:

@@ -34,12 +34,12 @@ _TYPE_MASK = 0x3FFF
 
 
 def list_flows(
-    policies: Mapping[int, str], active: Mapping[str, tuple[str, ...]]
+    policies: Mapping[int, str], active: Mapping[int, tuple[str, ...]]
 ) -> list[dict[str, Any]]:
     """Return the tracked flows that a policy has been found for.
 
-    ``policies`` names policy numbers, ``active`` gives the links that a policy uses now. Blocking:
-    dumps the connection tracking table.
+    ``policies`` names policy numbers, ``active`` gives the links that a number's flows use now.
+    Blocking: dumps the connection tracking table.
 
     :raises DataplaneError: if the kernel does not hand it out.
     """
@@ -53,7 +53,7 @@ def list_flows(
 
 
 def read_flows(
-    messages: Iterable[bytes], policies: Mapping[int, str], active: Mapping[str, tuple[str, ...]]
+    messages: Iterable[bytes], policies: Mapping[int, str], active: Mapping[int, tuple[str, ...]]
 ) -> Iterator[dict[str, Any]]:
     """Yield the flows in conntrack's ``messages`` that one of ``policies`` has been found for.
 
@@ -62,7 +62,8 @@ def read_flows(
     """
     for message in messages:
         entry = _read(message[HEADER.size + _FAMILY.size :])
-        policy = policies.get(marks.policy_of_mark(int.from_bytes(entry.get(_MARK, b""))))
+        verdict = marks.policy_of_mark(int.from_bytes(entry.get(_MARK, b"")))
+        policy = policies.get(verdict)
         if policy is None:
             continue
         ends = _read(entry[_TUPLE])
@@ -78,7 +79,7 @@ def read_flows(
             "icmpv6_type": _read_number(protocol, _ICMPV6_TYPE),
             "icmpv6_id": _read_number(protocol, _ICMPV6_ID),
             "policy": policy,
-            "links": list(active.get(policy, ())),
+            "links": list(active.get(verdict, ())),
             "packets": _sum(counters, _PACKETS),
             "bytes": _sum(counters, _BYTES),
         }

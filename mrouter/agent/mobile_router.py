@@ -13,11 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.base import Agent, Traffic
-from mrouter.agent.downlink import (
-    DownlinkFlow,
-    compile_downlink,
-    describe_downlink,
-)
 from mrouter.agent.flows import list_flows
 from mrouter.agent.journal import note
 from mrouter.agent.memory import (
@@ -25,16 +20,10 @@ from mrouter.agent.memory import (
     decode_router_memory,
     encode_router_memory,
 )
-from mrouter.agent.router_status import (
-    describe_entry,
-    describe_link,
-    describe_prefix,
-    describe_traffic,
-)
-from mrouter.agent.usage import UsageLedger
+from mrouter.agent.policies_in_force import PoliciesInForce
+from mrouter.agent.router_status import describe_entry, describe_link, describe_prefix
+from mrouter.agent.waiting import Waiting
 from mrouter.control import ControlError
-from mrouter.dataplane.balance import BALANCED_SET
-from mrouter.dataplane.classify import number_policies
 from mrouter.dataplane.mobile_router import (
     HomePath,
     MobileRouterView,
@@ -44,6 +33,7 @@ from mrouter.dataplane.mobile_router import (
 )
 from mrouter.dataplane.optimized_routes import choose_optimized
 from mrouter.dataplane.state import RouteOptimization
+from mrouter.dataplane.steering import LinkFacts
 from mrouter.dataplane.xfrm import require_mip6
 from mrouter.errors import DataplaneError
 from mrouter.links.egress import (
@@ -55,12 +45,12 @@ from mrouter.links.egress import (
 from mrouter.links.home_link import HomeLink
 from mrouter.links.packet_errors import PacketErrorSocket, PacketErrorType
 from mrouter.loader import ConfigLoading
-from mrouter.policy.model import Balance
-from mrouter.policy.resolve import resolve
+from mrouter.policy.model import Choice
 from mrouter.policy.table_codec import encode_table
 from mrouter.protocol.discovering_router import DiscoveringMobileRouter
 from mrouter.protocol.events import (
     AdvertiseNeighbour,
+    BindingsChanged,
     CorrespondentsChanged,
     DiscoveryReceived,
     EgressAddress,
@@ -102,13 +92,7 @@ class MobileRouterAgent(Agent):
         self._mobile = config
         self._path = path
         self._settings = config.settings
-        self._policies = policies
-        self._numbers = number_policies(policies)
-        self._downlink = self._compile_downlink(policies)
-        self._ledger = UsageLedger()
-        self._slot_links: dict[int, str] = {}
-        self._policy_names: dict[int, str] = {}
-        self._policy_links: dict[str, tuple[str, ...]] = {}
+        self._policies = PoliciesInForce(policies, push=config.push_policies)
         super().__init__(config, f"{self._settings.home_address} {self._settings.home_agent}")
         self._optimization = RouteOptimization[config.route_optimization.name]
         require_mip6(self._optimization)
@@ -116,6 +100,7 @@ class MobileRouterAgent(Agent):
         self._prefix_watch = PrefixWatch(self._settings.home_address, random.SystemRandom())
         security = config.settings.security
         self._signer = None if security is None else PacketSigner(security)
+        self._waiting = Waiting(self._routes)
         self._links: tuple[EgressLink, ...] = ()
         self._links_towards = self._role.home_agent
         self._unrecognized = PacketErrorSocket(
@@ -146,20 +131,43 @@ class MobileRouterAgent(Agent):
             effects: list[Effect] = []
         else:
             effects = self._role.handle(event, now)
-        return effects + self._prefix_watch.handle(
+        effects += self._prefix_watch.handle(
             event, self._role.entries, self._role.home_agent, now.monotonic
         )
+        if self._steer(now.monotonic):
+            effects += [BindingsChanged(), *self._role.handle(self._want_flows(), now)]
+        return effects
+
+    def _steer(self, now: float) -> bool:
+        """Look at the links once more; return whether flows are to be treated otherwise."""
+        up = frozenset(choose_paths(self._find_paths()))
+        by_cost = sorted(self._mobile.links, key=lambda link: link.cost)
+        rankings = {Choice.CHEAPEST: tuple(link.name for link in by_cost)}
+        return self._policies.update(LinkFacts(up, frozenset(), rankings), now)
+
+    def _want_flows(self) -> FlowsWanted:
+        return FlowsWanted(self._policies.list_wanted())
 
     def _next_deadline(self) -> float | None:
-        deadlines = (self._role.next_deadline(), self._prefix_watch.next_deadline())
+        deadlines = (
+            self._role.next_deadline(),
+            self._prefix_watch.next_deadline(),
+            self._policies.steering.next_deadline,
+        )
         return min((at for at in deadlines if at is not None), default=None)
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.add_reader(self._unrecognized.fileno(), self._on_unrecognized)
+        self._furnish(loop)
+
+    def _furnish(self, loop: asyncio.AbstractEventLoop) -> None:
+        waits = any(policy.wait for policy in self._policies.table.policies)
+        self._waiting.furnish(loop, wanted=waits)
 
     def _close(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.remove_reader(self._unrecognized.fileno())
         self._unrecognized.close()
+        self._waiting.furnish(loop, wanted=False)
 
     def _on_unrecognized(self) -> None:
         peers = {
@@ -199,7 +207,7 @@ class MobileRouterAgent(Agent):
         return [StopRequested(self._mobile.deregister_on_stop)]
 
     def _start_events(self) -> list[Event]:
-        return [FlowsWanted(tuple(flow.wanted for flow in self._downlink))]
+        return [self._want_flows()]
 
     async def _reload(self) -> list[Event]:
         loaded = await asyncio.to_thread(lambda: ConfigLoading(self._path).wait_for_config())
@@ -208,15 +216,13 @@ class MobileRouterAgent(Agent):
                 f"{self._path}: only the policy file, push-policies and correspondents"
                 " change while the agent runs: restart it for the rest"
             )
-        self._count_usage()
-        self._mobile, self._policies = loaded
-        self._numbers = number_policies(self._policies)
-        self._downlink = self._compile_downlink(self._policies)
+        self._policies.count_usage(self._dataplane)
+        self._mobile, table = loaded
+        push = self._mobile.push_policies
+        self._policies.replace(table, push=push, now=time.monotonic())
+        self._furnish(asyncio.get_running_loop())
         correspondents = self._mobile.settings.correspondents
         return [*self._start_events(), CorrespondentsChanged(correspondents)]
-
-    def _compile_downlink(self, policies: PolicyTable) -> tuple[DownlinkFlow, ...]:
-        return compile_downlink(policies) if self._mobile.push_policies else ()
 
     def _act(self, effect: Effect) -> None:
         home = self._find_home_path()
@@ -263,12 +269,14 @@ class MobileRouterAgent(Agent):
                 paths=paths,
                 local_addresses=tuple(sorted({*local, self._settings.home_address})),
                 device=self._find_device((*self._mobile.ingress, *egress)),
-                policies=self._policies,
-                numbers=self._numbers,
+                policies=self._policies.table,
+                numbers=self._policies.steering.numbers,
+                treatments=self._policies.steering.treatments,
                 correspondents=self._list_correspondents(),
                 optimized=choose_optimized(self._role.routes, paths),
                 optimization=self._optimization,
                 home_path=self._find_home_path(),
+                waiting=self._waiting.device,
             )
         )
 
@@ -301,51 +309,28 @@ class MobileRouterAgent(Agent):
             if entry.link in links and entry.care_of_address in links[entry.link].addresses
         )
 
-    def _active_links(self) -> dict[str, tuple[str, ...]]:
-        chosen = choose_paths(self._find_paths())
-        return {policy.name: resolve(policy.action, chosen) for policy in self._policies.policies}
-
-    def _count_usage(self) -> None:
-        if not self._policy_names:
-            return  # what stands there is of a former run
-        try:
-            sent = self._dataplane.read_map_counters("actions")
-            balanced = self._dataplane.read_set_counters(BALANCED_SET)
-            received = self._dataplane.read_set_counters("received")
-        except DataplaneError:
-            return  # nothing of ours stands in the kernel yet
-        self._ledger.add_sent(sent, self._policy_names, self._policy_links)
-        for direction, counted in (("uplink", balanced), ("downlink", received)):
-            self._ledger.add_by_slot(direction, counted, self._policy_names, self._slot_links)
-
     def _forwarding_succeeded(self) -> None:
         # what was counted until now was sent as it was before; not earlier, for a failover must
         # not wait until thousands of counters have been read
-        self._count_usage()
-        self._slot_links = {path.slot: path.link for path in self._find_paths()}
-        self._policy_names = {number: name for name, number in self._numbers.items()}
-        balanced = {
-            policy.name for policy in self._policies.policies if isinstance(policy.action, Balance)
-        }
-        self._policy_links = {
-            name: links for name, links in self._active_links().items() if name not in balanced
-        }
+        self._policies.count_usage(self._dataplane)
+        paths = self._find_paths()
+        up = choose_paths(paths)
+        self._policies.take_effect(paths, up)
+        if up or self._find_home_path() is not None:
+            self._waiting.release()
 
     async def _answer(self, command: str) -> Any:
         if command == "flows":
-            return await asyncio.to_thread(
-                list_flows, dict(self._policy_names), self._active_links()
-            )
+            active = self._policies.steering.list_links(choose_paths(self._find_paths()))
+            return await asyncio.to_thread(list_flows, self._policies.names, active)
         if command == "policies":
-            return await asyncio.to_thread(encode_table, self._policies)
+            return await asyncio.to_thread(encode_table, self._policies.table)
         return await super()._answer(command)
 
     def _describe(self, counters: Traffic) -> dict[str, Any]:
-        self._count_usage()
-        active = self._active_links()
-        downlink = self._describe_downlink()
+        self._policies.count_usage(self._dataplane)
         now = time.monotonic()
-        traffic = describe_traffic(self._ledger)
+        up = choose_paths(self._find_paths())
         return {
             "home_address": str(self._settings.home_address),
             "home_agent": str(self._role.home_agent),
@@ -357,24 +342,9 @@ class MobileRouterAgent(Agent):
                 describe_entry(entry, now) for entry in sorted(self._role.entries, key=_preference)
             ],
             "routes": self._describe_routes(now),
-            "policies": [
-                {
-                    "name": policy.name,
-                    "links": list(getattr(policy.action, "links", ())),
-                    "active": list(active[policy.name]),
-                    "downlink": downlink[policy.name],
-                    "packets": sum(r["packets"] for r in traffic if r["policy"] == policy.name),
-                    "bytes": sum(r["bytes"] for r in traffic if r["policy"] == policy.name),
-                }
-                for policy in self._policies.policies
-            ],
-            "policy_traffic": traffic,
+            "waiting": self._waiting.describe(),
+            **self._policies.describe(up, self._role.flow_states, now),
         }
-
-    def _describe_downlink(self) -> dict[str, str]:
-        if not self._mobile.push_policies:
-            return {policy.name: "off" for policy in self._policies.policies}
-        return describe_downlink(self._policies, self._downlink, self._role.flow_states)
 
     def _describe_routes(self, now: float) -> list[dict[str, Any]]:
         optimized = choose_optimized(self._role.routes, self._find_paths())

@@ -33,17 +33,18 @@ class UsageLedger:
         self,
         counted: Mapping[int, Count],
         policies: Mapping[int, str],
-        links: Mapping[str, Iterable[str]],
+        links: Mapping[int, Iterable[str]],
     ) -> None:
         """Add what has been ``counted`` since last time, by connection mark.
 
-        ``policies`` names policy numbers, ``links`` are those that each policy has used since
-        last time: a bicast policy's packets have taken all of them, and those of a policy that is
-        not there are left to ``add_by_slot``.
+        ``policies`` names policy numbers, ``links`` are those that the flows of each number have
+        used since last time: a bicast policy's packets have taken all of them, and those of a
+        number that is not there are left to ``add_by_slot``.
         """
         for mark, (packets, octets) in _find_news(self._sent, counted):
-            policy = policies.get(marks.policy_of_mark(mark), _UNKNOWN)
-            for link in links.get(policy, ()):
+            number = marks.policy_of_mark(mark)
+            policy = policies.get(number, _UNKNOWN)
+            for link in links.get(number, ()):
                 self._add(policy, link, "uplink", packets, octets)
         self._sent = dict(counted)
 

@@ -44,11 +44,15 @@ class RouteOptimization(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LinkConfig:
-    """A way out of the vehicle: its name in policies, its egress interface, its IFPRI."""
+    """A way out of the vehicle: its name in policies, its egress interface, its IFPRI.
+
+    ``cost`` is what traffic costs there, in a unit of the operator's.
+    """
 
     name: str
     interface: str
     ifpri: int
+    cost: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

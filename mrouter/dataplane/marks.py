@@ -58,6 +58,10 @@ TABLES = range(_OUTER_TABLE, PRIMARY_TABLE + 1)
 BICAST_FLOW_LABEL = 0xB1CA5
 
 
+#: At the mobile router: the slot of what waits for a link, which no binding has.
+WAITING_SLOT = 0x3F
+
+
 def mark_slot(slot: int) -> int:
     """Return the firewall mark bits of ``slot``."""
     return slot << SLOT_SHIFT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from mrouter.dataplane import balance, fragments, marks, mip6, optimized_routes
 from mrouter.dataplane.classify import compile_classification
@@ -15,6 +15,7 @@ from mrouter.dataplane.mobile_router_chains import (
     make_entry_chains,
     make_home_chains,
     make_path_chains,
+    make_waiting_chains,
 )
 from mrouter.dataplane.nft import Chain, NftSet, NftTable
 from mrouter.dataplane.state import (
@@ -33,11 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mrouter.dataplane.optimized_routes import OptimizedRoute
-    from mrouter.policy.model import Action, Policy, PolicyTable
+    from mrouter.dataplane.steering import Treatment
+    from mrouter.policy.model import PolicyTable
 
 _DEFAULT = IPv6Network("::/0")
-#: What is done with a policy's packets: the action, and the DSCP that they leave with.
-Treatment: TypeAlias = "tuple[Action, int | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,11 @@ class MobileRouterView:
     ``paths`` in order of preference: where a link has several usable ones the first is used.
     ``local_addresses`` are the router's own that a tunnelled packet may be for. ``device`` is any
     interface that is up, for routes that must name one.
-    ``numbers`` from ``number_policies``. ``correspondents`` may tunnel to us by themselves,
+    ``numbers`` are those of each policy's new flows, ``treatments`` by number (`Steering`).
+    ``correspondents`` may tunnel to us by themselves,
     ``optimized`` are the routes to those of them that have accepted a binding. ``home_path`` is
     there while the primary interface is at home: then every flow that is not dropped takes it.
+    ``waiting`` is the interface that packets go to which wait for a link, None where there is none.
     """
 
     encapsulation: Encapsulation
@@ -90,10 +92,17 @@ class MobileRouterView:
     device: str
     policies: PolicyTable
     numbers: Mapping[str, int]
+    treatments: Mapping[int, Treatment]
     correspondents: tuple[IPv6Address, ...] = ()
     optimized: tuple[OptimizedRoute, ...] = ()
     optimization: RouteOptimization = RouteOptimization.TUNNEL
     home_path: HomePath | None = None
+    waiting: str | None = None
+
+    @property
+    def entrances(self) -> tuple[str, ...]:
+        """The interfaces that the mobile network's packets come in by."""
+        return self.ingress if self.waiting is None else (*self.ingress, self.waiting)
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -168,6 +177,11 @@ def _build_routing(view: MobileRouterView) -> tuple[frozenset[Route], frozenset[
         mask = marks.ENCAP | marks.SLOT_MASK | marks.OUTER
         rules.add(Rule(table, marks.ENCAP | marks.mark_slot(HOME_SLOT), mask))
         routes.add(Route(table, _DEFAULT, home.interface, home.gateway))
+    if view.waiting is not None:
+        table = marks.slot_table(marks.WAITING_SLOT)
+        mask = marks.ENCAP | marks.SLOT_MASK | marks.OUTER
+        rules.add(Rule(table, marks.ENCAP | marks.mark_slot(marks.WAITING_SLOT), mask))
+        routes.add(Route(table, _DEFAULT, view.waiting))
     # never leak: what was to be encapsulated and has no tunnel goes nowhere
     rules.add(Rule(marks.STRICT_TABLE, marks.ENCAP, marks.ENCAP, unreachable=True))
     return frozenset(routes), frozenset(rules)
@@ -176,12 +190,14 @@ def _build_routing(view: MobileRouterView) -> tuple[frozenset[Route], frozenset[
 def _build_table(view: MobileRouterView) -> NftTable:
     chosen = choose_paths(view.paths)
     classification = compile_classification(view.policies, dict(view.numbers))
-    actions = {each: f"action_{n}" for n, each in enumerate(_distinct(view.policies))}
+    treatments = dict.fromkeys(view.treatments.values())
+    actions = {each: f"action_{number}" for number, each in enumerate(treatments)}
+    default = view.treatments[view.numbers[view.policies.policies[-1].name]]
     slots = [path.slot for path in view.paths]
     direct = optimized_routes.list_direct_paths(view.optimized)
     sets = (
         fragments.network_set("home", (IPv6Network(view.home_address), *view.prefixes)),
-        NftSet("ingress", "type ifname;", "set", {f'"{name}"': "" for name in view.ingress}),
+        NftSet("ingress", "type ifname;", "set", {f'"{name}"': "" for name in view.entrances}),
         NftSet("egress", "type ifname;", "set", {f'"{name}"': "" for name in view.outside}),
         NftSet(
             "decap",
@@ -198,10 +214,8 @@ def _build_table(view: MobileRouterView) -> NftTable:
             "type mark : verdict; counter;",
             "map",
             {
-                f"{marks.mark_policy(view.numbers[policy.name]):#010x}": (
-                    f"goto {actions[_treatment(policy)]}"
-                )
-                for policy in view.policies.policies
+                f"{marks.mark_policy(number):#010x}": f"goto {actions[treatment]}"
+                for number, treatment in view.treatments.items()
             },
         ),
         NftSet("received", "typeof ct mark . meta mark; flags dynamic; size 65536; counter;"),
@@ -228,13 +242,14 @@ def _build_table(view: MobileRouterView) -> NftTable:
             else fragments.raw_chains()
         ),
         fragments.input_chain(view.encapsulation),
-        *make_entry_chains(view, actions[_treatment(view.policies.policies[-1])]),
+        *make_entry_chains(view, actions[default]),
         *make_path_chains(view),
         *fragments.duplicate_chains(slots),
         *classification.chains,
         *make_home_chains(view.home_path),
+        *make_waiting_chains(view.waiting),
         *(
-            Chain(name, make_action_rules(*treatment, chosen, view.home_path))
+            Chain(name, make_action_rules(treatment, chosen, view))
             for treatment, name in actions.items()
         ),
     )
@@ -245,19 +260,12 @@ def _build_table(view: MobileRouterView) -> NftTable:
         "leaks_prevented",
         "no_link_dropped",
         "policy_dropped",
+        "rate_limited",
+        "waiting",
         *(f"uplink-{link}" for link in view.links),
         *(f"downlink-{link}" for link in view.links),
     )
     return NftTable(counters, sets, chains)
-
-
-def _treatment(policy: Policy) -> Treatment:
-    return policy.action, policy.remark
-
-
-def _distinct(table: PolicyTable) -> list[Treatment]:
-    """Return each treatment once, in file order: a failover rewrites one chain for each."""
-    return list(dict.fromkeys(map(_treatment, table.policies)))
 
 
 def _slot_map(name: str, verdict: str, paths: Iterable[TunnelPath]) -> NftSet:

@@ -8,6 +8,7 @@ from mrouter.dataplane import balance, fragments, marks, mip6, optimized_routes
 from mrouter.dataplane.fragments import has_mark, set_mark
 from mrouter.dataplane.nft import Chain
 from mrouter.dataplane.state import Encapsulation
+from mrouter.dataplane.steering import restrict
 from mrouter.policy.model import Balance, Bicast, Drop
 from mrouter.policy.resolve import find_tier, resolve
 
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mrouter.dataplane.mobile_router import HomePath, MobileRouterView, TunnelPath
+    from mrouter.dataplane.steering import Treatment
     from mrouter.policy.model import Action
 
 #: No binding's: the home link's.
 HOME_SLOT = 0
 #: The outer and the inner IPv6 header, and TCP's own without options.
 _MSS_OVERHEAD = 40 + 40 + 20
+#: Seconds of a rate that may be sent at once, and the least that lets a few large packets through.
+_BURST = 0.1
+_LEAST_BURST = 16_384
 
 
 def make_entry_chains(view: MobileRouterView, default_action: str) -> tuple[Chain, ...]:
@@ -31,7 +36,7 @@ def make_entry_chains(view: MobileRouterView, default_action: str) -> tuple[Chai
             "prerouting",
             (
                 *fragments.tunnel_guard_rules(view.encapsulation),
-                f"{_match_interfaces('iifname', 'ingress', view.ingress)} goto ingress",
+                f"{_match_interfaces('iifname', 'ingress', view.entrances)} goto ingress",
                 "meta l4proto 41 ip6 daddr vmap @decap",
                 f"{decapsulated} goto inner",
                 "iifname @egress ip6 daddr @home counter name unencapsulated_rejected drop",
@@ -116,6 +121,7 @@ def make_entry_chains(view: MobileRouterView, default_action: str) -> tuple[Chai
 def make_path_chains(view: MobileRouterView) -> Iterable[Chain]:
     """Yield the chains that lead into each path's tunnel and out of it, and postrouting."""
     others = "counter name outer_rejected drop"
+    shared = any(isinstance(policy.action, Balance) for policy in view.policies.policies)
     for path in view.paths:
         slot = marks.mark_slot(path.slot)
         if view.correspondents:
@@ -135,7 +141,7 @@ def make_path_chains(view: MobileRouterView) -> Iterable[Chain]:
             ),
         )
         yield Chain(f"copy_{path.slot}", fragments.copy_rules(path.slot))
-        if any(isinstance(policy.action, Balance) for policy in view.policies.policies):
+        if shared:
             yield balance.share_chain(path.slot)
     for path in (*view.paths, *optimized_routes.list_direct_paths(view.optimized)):
         slot = marks.mark_slot(path.slot)
@@ -191,16 +197,45 @@ def make_home_chains(home: HomePath | None) -> tuple[Chain, ...]:
     return (Chain("link_home", rules),)
 
 
+def make_waiting_chains(waiting: str | None) -> tuple[Chain, ...]:
+    """Return the chain that leads to where packets wait for a link, where there is such a place."""
+    if waiting is None:
+        return ()
+    bits = marks.ENCAP | marks.mark_slot(marks.WAITING_SLOT)
+    rules = (
+        # what this machine sends itself can't come back as if it were forwarded
+        "meta iif 0 counter name no_link_dropped drop",
+        set_mark(0, bits),
+        "counter name waiting",
+        "accept",
+    )
+    return (Chain("wait", rules),)
+
+
 def make_action_rules(
-    action: Action, remark: int | None, chosen: Mapping[str, TunnelPath], home: HomePath | None
+    treatment: Treatment, chosen: Mapping[str, TunnelPath], view: MobileRouterView
 ) -> tuple[str, ...]:
-    """Return what is done with a packet: by the links of ``chosen`` that ``action`` asks for."""
+    """Return what is done with a packet: by the links of ``chosen`` that ``treatment`` asks for."""
+    action = treatment.action
     if isinstance(action, Drop):
         return ("counter name policy_dropped drop",)
-    ways = ("goto link_home",) if home is not None else _way_rules(action, chosen)
+    usable = restrict(treatment, chosen)
+    paths = {link: path for link, path in chosen.items() if link in usable}
+    ways = ("goto link_home",) if view.home_path is not None else _way_rules(action, paths)
     if not ways:
-        return ("counter name no_link_dropped drop",)
-    return ways if remark is None else (f"ip6 dscp set {remark}", *ways)
+        waits = treatment.wait and view.waiting is not None
+        return ("goto wait",) if waits else ("counter name no_link_dropped drop",)
+    remark = () if treatment.remark is None else (f"ip6 dscp set {treatment.remark}",)
+    return (*_limit_rules(treatment), *remark, *ways)
+
+
+def _limit_rules(treatment: Treatment) -> tuple[str, ...]:
+    if treatment.limit is None:
+        return ()
+    _policy, rate = treatment.limit
+    burst = max(int(rate * _BURST), _LEAST_BURST)
+    limit = f"limit rate over {rate} bytes/second burst {burst} bytes"
+    return (f"{limit} counter name rate_limited drop",)
 
 
 def _way_rules(action: Action, chosen: Mapping[str, TunnelPath]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from mrouter.policy.find import matches
 from mrouter.policy.model import (
     Balance,
     Bicast,
+    Choice,
     Drop,
     Match,
     PortRange,
@@ -120,10 +121,10 @@ def describe_action(action: Action) -> str:
     match action:
         case Drop():
             return "drop"
-        case Steer(links):
-            return f"links {', '.join(links)}"
-        case Bicast(links, copies):
-            return f"bicast {', '.join(links)} ({copies} copies)"
+        case Steer(links, choice):
+            return f"links {', '.join(links)}{_describe_choice(choice)}"
+        case Bicast(links, copies, choice):
+            return f"bicast {', '.join(links)} ({copies} copies){_describe_choice(choice)}"
         case Balance(tiers, by_source):
             shown = "; then ".join(_describe_tier(tier) for tier in tiers)
             return f"balance {shown}{', sticky by source' if by_source else ''}"
@@ -131,7 +132,12 @@ def describe_action(action: Action) -> str:
 
 def _describe_tier(tier: Tier) -> str:
     shares = tier.shares
-    return ", ".join(f"{link} = {shares[link]}" if shares else link for link in tier.links)
+    links = ", ".join(f"{link} = {shares[link]}" if shares else link for link in tier.links)
+    return links + _describe_choice(tier.choice)
+
+
+def _describe_choice(choice: Choice) -> str:
+    return "" if choice is Choice.FAILOVER else f", {choice.value} first"
 
 
 def describe_flow(flow: Flow) -> dict[str, Any]:

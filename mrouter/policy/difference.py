@@ -148,7 +148,7 @@ def _describe(policy: Policy) -> dict[str, _Shown]:
     described["action"] = _Shown(policy.action, describe_action(policy.action))
     for each in fields(policy):
         value = getattr(policy, each.name)
-        if each.name not in ("name", "match", "action") and value is not None:
+        if each.name not in ("name", "match", "action") and value != each.default:
             described[each.name] = _Shown(value, show_value(each.name, value))
     return described
 

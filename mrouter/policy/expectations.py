@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from mrouter.errors import FileError, PolicyError, Problem
 from mrouter.policy.conditions import NO_ADDRESS
-from mrouter.policy.explain import list_links
 from mrouter.policy.find import Flow, find_policy
 from mrouter.policy.resolve import resolve
 from mrouter.policy.values import parse_code_point, parse_icmpv6_type, parse_mac, parse_protocol
@@ -154,7 +153,7 @@ class Expectations:
 
         :raises PolicyError: if an expectation names a link or a policy that there is not.
         """
-        known = links or sorted({link for each in table.policies for link in list_links(each)})
+        known = links or table.links
         names = [policy.name for policy in table.policies]
         wrong = [
             problem

@@ -68,14 +68,9 @@ def explain_flow(
 
 def explain_links(policy: Policy, down: Mapping[str, str]) -> tuple[LinkChoice, ...]:
     """Say of each link of ``policy`` whether it is used now, and why or why not."""
-    listed = list_links(policy)
+    listed = policy.action.links
     used = resolve(policy.action, [link for link in listed if link not in down])
     return tuple(LinkChoice(link, link in used, _say_why(link, used, down)) for link in listed)
-
-
-def list_links(policy: Policy) -> tuple[str, ...]:
-    """Return the links that ``policy`` may use, the best first; none if it drops."""
-    return getattr(policy.action, "links", ())
 
 
 def _say_why(link: str, used: tuple[str, ...], down: Mapping[str, str]) -> str:

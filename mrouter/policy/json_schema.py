@@ -18,6 +18,7 @@ from mrouter.policy.values import (
     parse_mac,
     parse_ports,
     parse_protocol,
+    parse_rate,
 )
 from mrouter.toml_model import (
     OneOf,
@@ -57,6 +58,7 @@ _ACCEPTED: dict[Any, JsonSchemaValue] = {
             {"type": "string", "pattern": "^\\s*[0-9]+\\s*(-\\s*[0-9]+\\s*)?$"},
         ]
     },
+    parse_rate: {"type": "string", "pattern": "^\\s*[0-9]+(\\.[0-9]+)?\\s*[kMG]bit/s\\s*$"},
     parse_prefix: {"type": "string", "pattern": f"^{_PREFIX}$"},
     parse_prefix_or_set: {"type": "string", "pattern": f"^(@.+|{_PREFIX})$"},
 }

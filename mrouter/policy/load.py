@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mrouter.errors import FileError, PolicyError, Problem
-from mrouter.policy.model import Match, Policy, PolicyTable, pack_prefix
+from mrouter.policy.model import Match, PolicyTable, pack_prefix
 from mrouter.policy.prefix_sets import make_packed_set
 from mrouter.policy.schema import DEFAULT_NAME, PolicyFile
 from mrouter.policy.set_files import read_set_files
@@ -49,7 +49,7 @@ def load_policies(
         )
         for name, table in file.sets.items()
     }
-    default = Policy(DEFAULT_NAME, Match(), file.default.to_action(), file.default.dscp_remark)
+    default = file.default.make_policy(DEFAULT_NAME, Match())
     return PolicyTable((*(policy.to_policy(sets) for policy in file.policy), default))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from ipaddress import IPv6Network
 
 
@@ -76,11 +77,21 @@ class Match:
     none_of: Match | None = None
 
 
+class Choice(Enum):
+    """Which of the links of a list that are up is the first: as they are listed, or by measure."""
+
+    FAILOVER = "failover"
+    LOWEST_LATENCY = "lowest-latency"
+    LOWEST_LOSS = "lowest-loss"
+    CHEAPEST = "cheapest"
+
+
 @dataclass(frozen=True, slots=True)
 class Steer:
     """Use the first of ``links`` that is up; drop while none is."""
 
     links: tuple[str, ...]
+    choice: Choice = Choice.FAILOVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,7 @@ class Bicast:
 
     links: tuple[str, ...]
     copies: int
+    choice: Choice = Choice.FAILOVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,7 @@ class Tier:
 
     links: tuple[str, ...]
     weights: tuple[int, ...] = ()
+    choice: Choice = Choice.FAILOVER
 
     @property
     def shares(self) -> dict[str, int]:
@@ -131,6 +144,11 @@ class Balance:
 class Drop:
     """Drop every packet."""
 
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Return no links, where the other actions have some."""
+        return ()
+
 
 Action = Steer | Bicast | Balance | Drop
 
@@ -139,13 +157,24 @@ Action = Steer | Bicast | Balance | Drop
 class Policy:
     """One policy: its name, unique in the file, what it matches, and what it does.
 
-    ``remark`` is the DSCP that packets leave with, 0 to 63; None leaves theirs.
+    ``remark`` is the DSCP that packets leave with, 0 to 63; None leaves theirs. ``rate_limit`` is
+    in octets a second, of all its packets together. ``wait``: while no link can be used packets
+    wait for a while instead of being dropped.
+
+    A link that has come back is used after it has been up for ``hold_down`` seconds, unless there
+    is no other. ``stay``: running flows keep their link while it is up, though a better one is.
+    ``under_quota``: a link is not used that is over its quota.
     """
 
     name: str
     match: Match
     action: Action
     remark: int | None = None
+    hold_down: float = 0.0
+    stay: bool = False
+    under_quota: bool = False
+    wait: bool = False
+    rate_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +182,8 @@ class PolicyTable:
     """All policies in file order, first match wins; the last one matches everything."""
 
     policies: tuple[Policy, ...]
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Return the names of all links that a policy may use, sorted."""
+        return tuple(sorted({link for each in self.policies for link in each.action.links}))

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
-from mrouter.policy.model import Action, Balance, Bicast, Drop, Steer
+from mrouter.policy.model import Action, Balance, Bicast, Choice, Drop, Steer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
 
     from mrouter.policy.model import Tier
+
+#: Links by measure, the best first; those that are not there come after them, as they are listed.
+Rankings: TypeAlias = "Mapping[Choice, Sequence[str]]"
+
+
+def rank(action: Action, rankings: Rankings) -> Action:
+    """Return ``action`` with its links in the order in which they are tried now."""
+    match action:
+        case Drop():
+            return action
+        case Balance(tiers):
+            return replace(action, tiers=tuple(_rank_tier(tier, rankings) for tier in tiers))
+        case Steer(links) | Bicast(links):
+            return replace(action, links=_sort(links, action.choice, rankings))
+
+
+def _rank_tier(tier: Tier, rankings: Rankings) -> Tier:
+    # where flows are shared, all links are used
+    return tier if tier.weights else replace(tier, links=_sort(tier.links, tier.choice, rankings))
+
+
+def _sort(links: tuple[str, ...], choice: Choice, rankings: Rankings) -> tuple[str, ...]:
+    places = {link: place for place, link in enumerate(rankings.get(choice, ()))}
+    return tuple(sorted(links, key=lambda link: places.get(link, len(places))))
+
+
+def list_choices(action: Action) -> set[Choice]:
+    """Return the measures that ``action`` goes by."""
+    match action:
+        case Drop():
+            return set()
+        case Balance(tiers):
+            return {tier.choice for tier in tiers}
+        case Steer() | Bicast():
+            return {action.choice}
 
 
 def resolve(action: Action, up: Collection[str]) -> tuple[str, ...]:

@@ -18,11 +18,14 @@ from mrouter.policy.model import (
     Action,
     Balance,
     Bicast,
+    Choice,
     Drop,
+    Match,
     Policy,
     Steer,
     Tier,
 )
+from mrouter.policy.values import parse_rate
 from mrouter.toml_model import (
     Name,
     StrictModel,
@@ -43,6 +46,8 @@ DEFAULT_NAME = "default"
 _BALANCE_EXAMPLE = "balance = { lte = 3, wifi = 1 }"
 #: What goes by one link together, and whether that is all of one source.
 _STICKINESS = {"flow": False, "source": True}
+#: What becomes of running flows when a better link can be used, and whether they stay.
+_RUNNING_FLOWS = {"move": False, "stay": True}
 
 
 def _check_link(name: str, info: ValidationInfo) -> str:
@@ -99,6 +104,12 @@ def _require_true(value: bool) -> bool:
     return value
 
 
+def _refuse_choice_of_nothing(choice: Choice, links: list[str] | None) -> Choice:
+    if links is not None and len(links) < 2:
+        raise MistakeError("choose stands only beside several links", "leave it out")
+    return choice
+
+
 _LinkName = Annotated[Name, AfterValidator(_check_link)]
 _Links = Annotated[list[_LinkName], *distinct]
 _Weight = Annotated[int, AfterValidator(within(1, 100))]
@@ -109,15 +120,28 @@ _Shares = Annotated[
 ]
 
 
+_Choice = Annotated[Choice, PlainValidator(one_of({each.value: each for each in Choice}))]
+#: A week: what is longer is no pause, but a link that is never used again.
+_Seconds = Annotated[float, AfterValidator(within(0, 7 * 86400, "seconds"))]
+
+
 class TierTable(StrictModel):
-    """Links of one rank: exactly one of ``links`` and ``balance``."""
+    """Links of one rank: exactly one of ``links`` and ``balance``; ``choose`` beside ``links``."""
 
     links: _Links = Field(default_factory=list)
     balance: _Shares = Field(default_factory=dict)
+    choose: _Choice = Choice.FAILOVER
+
+    @field_validator("choose")
+    @classmethod
+    def _check_choice(cls, choice: Choice, info: ValidationInfo) -> Choice:
+        return _refuse_choice_of_nothing(choice, info.data.get("links"))
 
     def to_tier(self) -> Tier:
         """Return the tier as data."""
-        return _make_tier(self.balance) if self.balance else Tier(tuple(self.links))
+        if self.balance:
+            return _make_tier(self.balance)
+        return Tier(tuple(self.links), choice=self.choose)
 
 
 def _make_tier(shares: dict[str, int]) -> Tier:
@@ -135,7 +159,7 @@ _Tiers = Annotated[
 class ActionTable(StrictModel):
     """What is done with a packet: one of ``links``, ``balance``, ``tiers``, ``bicast``, ``drop``.
 
-    ``dscp_remark`` may stand beside all but ``drop``.
+    What stands below ``drop`` may stand beside all but ``drop``.
     """
 
     links: _Links = Field(default_factory=list)
@@ -144,8 +168,14 @@ class ActionTable(StrictModel):
     sticky: Annotated[bool, PlainValidator(one_of(_STICKINESS))] = False
     bicast: Annotated[_Links, AfterValidator(_require_two)] = Field(default_factory=list)
     copies: int | None = None
+    choose: _Choice = Choice.FAILOVER
     drop: Annotated[bool, AfterValidator(_require_true)] = False
     dscp_remark: CodePoint | None = None
+    hold_down: _Seconds = 0.0
+    running_flows: Annotated[bool, PlainValidator(one_of(_RUNNING_FLOWS))] = False
+    under_quota: bool = False
+    wait: bool = False
+    rate_limit: Annotated[int, PlainValidator(parse_rate)] | None = None
 
     @field_validator("sticky")
     @classmethod
@@ -159,12 +189,32 @@ class ActionTable(StrictModel):
             )
         return sticky
 
+    @field_validator("choose")
+    @classmethod
+    def _check_choice(cls, choice: Choice, info: ValidationInfo) -> Choice:
+        links, bicast = info.data.get("links"), info.data.get("bicast")
+        if links is None or bicast is None:  # they are wrong, and have their own problem
+            return choice
+        if info.data.get("tiers"):
+            message = "choose stands in the tiers whose links it is about"
+            raise MistakeError(
+                message, f'write tiers = [{{ links = ["lte", "wifi"], choose = "{choice.value}" }}]'
+            )
+        return _refuse_choice_of_nothing(choice, links or bicast)
+
     @field_validator("dscp_remark")
     @classmethod
     def _refuse_remark_of_nothing(cls, remark: int, info: ValidationInfo) -> int:
         if info.data.get("drop"):
             raise MistakeError("what is dropped leaves with no DSCP", "leave it out")
         return remark
+
+    @field_validator("hold_down", "running_flows", "under_quota", "wait", "rate_limit")
+    @classmethod
+    def _refuse_terms_of_nothing(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("drop"):
+            raise MistakeError("what is dropped goes by no link", "leave it out")
+        return value
 
     @field_validator("copies")
     @classmethod
@@ -183,13 +233,27 @@ class ActionTable(StrictModel):
         if self.drop:
             return Drop()
         if self.bicast:
-            return Bicast(tuple(self.bicast), self.copies or len(self.bicast))
+            return Bicast(tuple(self.bicast), self.copies or len(self.bicast), self.choose)
         tiers = tuple(tier.to_tier() for tier in self.tiers)
         if self.balance:
             tiers = (_make_tier(self.balance),)
         if tiers:
             return Balance(tiers, self.sticky)
-        return Steer(tuple(self.links))
+        return Steer(tuple(self.links), self.choose)
+
+    def make_policy(self, name: str, match: Match) -> Policy:
+        """Return the policy that does this with what ``match`` matches."""
+        return Policy(
+            name=name,
+            match=match,
+            action=self.to_action(),
+            remark=self.dscp_remark,
+            hold_down=self.hold_down,
+            stay=self.running_flows,
+            under_quota=self.under_quota,
+            wait=self.wait,
+            rate_limit=self.rate_limit,
+        )
 
 
 class PolicyEntry(ActionTable):
@@ -200,8 +264,7 @@ class PolicyEntry(ActionTable):
 
     def to_policy(self, sets: Mapping[str, PrefixSet]) -> Policy:
         """Return the policy as data; ``sets`` are the file's."""
-        match = self.match.to_match(sets)
-        return Policy(self.name, match, self.to_action(), self.dscp_remark)
+        return self.make_policy(self.name, self.match.to_match(sets))
 
 
 class PolicyFile(StrictModel):

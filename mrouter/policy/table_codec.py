@@ -7,12 +7,14 @@ from ipaddress import IPv6Network
 from typing import Any
 
 from mrouter.policy import model
-from mrouter.policy.model import PolicyTable, PrefixSet, pack_prefix, unpack_prefix
+from mrouter.policy.model import Choice, PolicyTable, PrefixSet, pack_prefix, unpack_prefix
 
 _KIND = "kind"
 _NETWORK = "network"
 #: A set may be large: it travels packed.
 _SET = "set"
+#: How one of several links is chosen.
+_CHOICE = "choice"
 _CLASSES = {
     name: value
     for name, value in vars(model).items()
@@ -44,6 +46,8 @@ def _encode(value: Any) -> Any:
         return {_NETWORK: pack_prefix(value)}
     if isinstance(value, PrefixSet):
         return {_SET: [value.name, value.digest, *map(pack_prefix, value.prefixes)]}
+    if isinstance(value, Choice):
+        return {_CHOICE: value.value}
     if isinstance(value, tuple):
         return [_encode(each) for each in value]
     if is_dataclass(value):
@@ -59,6 +63,8 @@ def _decode(content: Any) -> Any:
         return content
     if _NETWORK in content:
         return unpack_prefix(content[_NETWORK])
+    if content.keys() == {_CHOICE}:
+        return Choice(content[_CHOICE])
     if _SET in content:
         name, digest, *packed = content[_SET]
         return PrefixSet(name, tuple(map(unpack_prefix, packed)), digest)

@@ -121,3 +121,22 @@ def format_ports(ports: PortRange) -> str:
 def _as_toml(ports: PortRange) -> str:
     text = format_ports(ports)
     return f'"{text}"' if "-" in text else text
+
+
+#: Bits in a second by the unit's name.
+_RATE_UNITS = {"kbit/s": 1_000, "Mbit/s": 1_000_000, "Gbit/s": 1_000_000_000}
+_RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*(\S+)")
+
+
+def parse_rate(value: Any) -> int:
+    """Read a rate, as in "2 Mbit/s", or raise `MistakeError`; returns octets a second."""
+    found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise MistakeError(f"{show(value)} is not a rate", 'as in "2 Mbit/s"')
+    unit = found[2]
+    if unit not in _RATE_UNITS:
+        raise MistakeError(f"{show(unit)} is not a unit of rates", suggest(unit, _RATE_UNITS))
+    octets = round(float(found[1]) * _RATE_UNITS[unit] / 8)
+    if not 1_000 <= octets <= 125_000_000_000:
+        raise MistakeError(f"{show(value)} is not from 8 kbit/s to 1000 Gbit/s")
+    return octets

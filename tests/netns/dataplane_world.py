@@ -22,6 +22,7 @@ from mrouter.dataplane.home_agent import HomeAgentView, build_home_agent
 from mrouter.dataplane.linux import LinuxDataplane
 from mrouter.dataplane.mobile_router import MobileRouterView, TunnelPath, build_mobile_router
 from mrouter.dataplane.state import Encapsulation
+from mrouter.dataplane.steering import treat_plainly
 from mrouter.lab import plan
 from mrouter.policy.model import Bicast, Drop, Match, Policy, PolicyTable, PortRange, Steer
 from mrouter.protocol.bindings import CacheEntry
@@ -222,6 +223,7 @@ def make_path(name, **changes):
 
 
 def make_mobile_router(*, policies=POLICIES, links=LINKS, paths=None, **changes):
+    numbers = number_policies(policies)
     view = MobileRouterView(
         encapsulation=Encapsulation.SEG6,
         home_agent=HA,
@@ -234,7 +236,8 @@ def make_mobile_router(*, policies=POLICIES, links=LINKS, paths=None, **changes)
         local_addresses=(plan.HOME_ADDRESS, plan.MR_INGRESS_ADDRESS),
         device="lan0",
         policies=policies,
-        numbers=number_policies(policies),
+        numbers=numbers,
+        treatments=treat_plainly(policies, numbers),
     )
     return replace(view, **changes)
 

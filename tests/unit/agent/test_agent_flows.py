@@ -7,7 +7,7 @@ from mrouter.dataplane import marks
 from mrouter.netlink import make_attribute
 
 NESTED = 0x8000
-POLICIES, ACTIVE = {7: "call"}, {"call": ("lte", "wifi")}
+POLICIES, ACTIVE = {7: "call"}, {7: ("lte", "wifi")}
 
 
 def number(kind, value, size):

@@ -8,7 +8,7 @@ from mrouter.dataplane import marks
 CALL, BULK = 7, 9
 POLICIES = {CALL: "call", BULK: "bulk"}
 SLOTS = {1: "lte", 2: "wifi"}
-ONE_LINK = {"call": ("lte",), "bulk": ("wifi",)}
+ONE_LINK = {CALL: ("lte",), BULK: ("wifi",)}
 
 
 def sent(policy, packets):
@@ -56,7 +56,7 @@ def test_counters_that_began_anew_count_from_nothing(ledger):
 
 def test_a_policy_that_moves_to_another_link_keeps_the_totals_apart(ledger):
     ledger.add_sent(sent(CALL, 10), POLICIES, ONE_LINK)
-    ledger.add_sent(sent(CALL, 13), POLICIES, {"call": ("sat",)})
+    ledger.add_sent(sent(CALL, 13), POLICIES, {CALL: ("sat",)})
 
     assert list(ledger) == [("call", "lte", "uplink", 10, 1000), ("call", "sat", "uplink", 3, 300)]
 
@@ -77,7 +77,7 @@ def test_totals_outlive_the_kernels_counters(ledger):
 
 
 def test_a_bicast_policys_packets_took_all_its_links(ledger):
-    ledger.add_sent(sent(CALL, 5), POLICIES, {"call": ("lte", "wifi")})
+    ledger.add_sent(sent(CALL, 5), POLICIES, {CALL: ("lte", "wifi")})
 
     assert list(ledger) == [
         ("call", "lte", "uplink", 5, 500),
@@ -86,7 +86,7 @@ def test_a_bicast_policys_packets_took_all_its_links(ledger):
 
 
 def test_packets_of_a_policy_without_a_link_took_none(ledger):
-    ledger.add_sent(sent(CALL, 5), POLICIES, {"call": ()})
+    ledger.add_sent(sent(CALL, 5), POLICIES, {CALL: ()})
 
     assert list(ledger) == []
 

@@ -16,6 +16,7 @@ from mrouter.dataplane.mobile_router import MobileRouterView, TunnelPath
 from mrouter.dataplane.nft import render_table
 from mrouter.dataplane.optimized_routes import choose_optimized
 from mrouter.dataplane.state import Encapsulation, RouteOptimization
+from mrouter.dataplane.steering import treat_plainly
 from mrouter.dataplane.transformations import Direction
 from mrouter.policy.model import (
     Balance,
@@ -71,6 +72,7 @@ def make_path(link, **changes):
 
 def make_mobile_router(paths=None, **changes):
     policies = changes.get("policies", POLICIES)
+    numbers = number_policies(policies)
     view = MobileRouterView(
         encapsulation=Encapsulation.SEG6,
         home_agent=HOME_AGENT,
@@ -83,7 +85,8 @@ def make_mobile_router(paths=None, **changes):
         local_addresses=(HOME_ADDRESS,),
         device="lan0",
         policies=policies,
-        numbers=number_policies(policies),
+        numbers=numbers,
+        treatments=treat_plainly(policies, numbers),
     )
     return replace(view, **changes)
 
@@ -196,7 +199,6 @@ def mobile_routers(draw, usable=either):
         optimization=draw(optimizations),
         encapsulation=draw(encapsulations),
         policies=policies,
-        numbers=number_policies(policies),
     )
 
 

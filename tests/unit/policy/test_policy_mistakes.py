@@ -145,7 +145,8 @@ def refusals(directory, content):
          ' (write [default] and below it links = ["lte", "wifi"])'),
         ("[default]", '[default]\nname = "x"',
          "p.toml:18: default.name: unknown key (known: links, balance, tiers, sticky, bicast,"
-         " copies, drop, dscp-remark)"),
+         " copies, choose, drop, dscp-remark, hold-down, running-flows, under-quota, wait,"
+         " rate-limit)"),
         ("[default]", "[defaults]",
          "p.toml:17: defaults: unknown key (did you mean default?)"),
     ],

@@ -1,0 +1,135 @@
+"""The policies that a mobile router obeys: how flows are treated now, and what each has carried."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mrouter.agent.downlink import DownlinkFlow, compile_downlink, describe_downlink
+from mrouter.agent.router_status import describe_traffic
+from mrouter.agent.usage import UsageLedger
+from mrouter.dataplane.balance import BALANCED_SET
+from mrouter.dataplane.steering import LinkFacts, Steering
+from mrouter.errors import DataplaneError
+from mrouter.policy.model import Balance
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from mrouter.dataplane.linux import LinuxDataplane
+    from mrouter.dataplane.mobile_router import TunnelPath
+    from mrouter.policy.model import PolicyTable
+    from mrouter.protocol.flow_bindings import FlowState, WantedFlow
+
+
+class PoliciesInForce:
+    """Keeps the policies, the links that they use, and their traffic.
+
+    ``steering`` says what each flow's number means.
+    """
+
+    def __init__(self, policies: PolicyTable, *, push: bool) -> None:
+        """Obey ``policies``; ``push``: the home agent is asked to do the same."""
+        self.steering = Steering(policies)
+        self._compiled: tuple[DownlinkFlow, ...] = ()
+        self._push = push
+        self._ledger = UsageLedger()
+        self._facts = LinkFacts(frozenset())
+        # what the kernel's counters mean
+        self._slot_links: dict[int, str] = {}
+        self._policy_names: Mapping[int, str] = {}
+        self._policy_links: dict[int, tuple[str, ...]] = {}
+        self._compile()
+
+    @property
+    def table(self) -> PolicyTable:
+        """The policies."""
+        return self.steering.policies
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The policies' names by the numbers of flows that the kernel has now."""
+        return dict(self._policy_names)
+
+    def replace(self, policies: PolicyTable, *, push: bool, now: float) -> None:
+        """Obey other ``policies`` from ``now`` on."""
+        self.steering = Steering(policies, self.steering)
+        self.steering.update(self._facts, now)
+        self._push = push
+        self._compile()
+
+    def _compile(self) -> None:
+        self._compiled = compile_downlink(self.table) if self._push else ()
+
+    def update(self, facts: LinkFacts, now: float) -> bool:
+        """Take in what is known of the links; return whether a flow is to be treated otherwise."""
+        self._facts = facts
+        return self.steering.update(facts, now)
+
+    # --- the home agent's part --------------------------------------------------------------
+
+    def list_wanted(self) -> tuple[WantedFlow, ...]:
+        """Return what the home agent is asked for, by the links in their order of now."""
+        order = self.steering.order_links
+        orders = {policy.name: order(policy.name) for policy in self.table.policies}
+        return tuple(replace(flow.wanted, links=orders[flow.policy]) for flow in self._compiled)
+
+    def describe_downlink(self, states: Sequence[FlowState]) -> dict[str, str]:
+        """Say of each policy where it stands at the home agent."""
+        if not self._push:
+            return {policy.name: "off" for policy in self.table.policies}
+        return describe_downlink(self.table, self._compiled, states)
+
+    # --- traffic ----------------------------------------------------------------------------
+
+    def count_usage(self, dataplane: LinuxDataplane) -> None:
+        """Add up what the kernel has counted since the last time."""
+        if not self._policy_names:
+            return  # what stands there is of a former run
+        try:
+            sent = dataplane.read_map_counters("actions")
+            balanced = dataplane.read_set_counters(BALANCED_SET)
+            received = dataplane.read_set_counters("received")
+        except DataplaneError:
+            return  # nothing of ours stands in the kernel yet
+        self._ledger.add_sent(sent, self._policy_names, self._policy_links)
+        for direction, counted in (("uplink", balanced), ("downlink", received)):
+            self._ledger.add_by_slot(direction, counted, self._policy_names, self._slot_links)
+
+    def take_effect(self, paths: Iterable[TunnelPath], up: Collection[str]) -> None:
+        """Take note that the kernel does as it is told; its counters mean that from now on."""
+        self._slot_links = {path.slot: path.link for path in paths}
+        self._policy_names = self.steering.names
+        treatments = self.steering.treatments
+        self._policy_links = {
+            number: links
+            for number, links in self.steering.list_links(up).items()
+            if not isinstance(treatments[number].action, Balance)
+        }
+
+    def describe(
+        self, up: Collection[str], states: Sequence[FlowState], now: float
+    ) -> dict[str, Any]:
+        """Return the status of policies and their traffic, as JSON can carry it."""
+        traffic = describe_traffic(self._ledger)
+        active, downlink = self.steering.list_links(up), self.describe_downlink(states)
+        packets: dict[str, int] = {}
+        octets: dict[str, int] = {}
+        for row in traffic:
+            packets[row["policy"]] = packets.get(row["policy"], 0) + row["packets"]
+            octets[row["policy"]] = octets.get(row["policy"], 0) + row["bytes"]
+        return {
+            "policies": [
+                {
+                    "name": policy.name,
+                    "links": list(policy.action.links),
+                    "active": list(active[self.steering.numbers[policy.name]]),
+                    "held": self.steering.list_held(policy, now),
+                    "downlink": downlink[policy.name],
+                    "packets": packets.get(policy.name, 0),
+                    "bytes": octets.get(policy.name, 0),
+                }
+                for policy in self.table.policies
+            ],
+            "policy_traffic": traffic,
+        }

@@ -1,0 +1,224 @@
+"""How each flow is treated, as links come and go: what its number in the connection mark means.
+
+Most policies mean the same at all times: the links of their list, as far as they are up. Those that
+choose by measure, hold links down that have come back, keep running flows where they are or look at
+quotas mean something else from time to time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING
+
+from mrouter.dataplane import marks
+from mrouter.dataplane.classify import number_policies
+from mrouter.policy.model import Choice
+from mrouter.policy.resolve import list_choices, rank, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from mrouter.policy.model import Action, Policy, PolicyTable
+    from mrouter.policy.resolve import Rankings
+
+#: So many links' returns are told apart by a policy whose running flows stay.
+_MOST_EPOCHS = 8
+#: An odd number, far from every other multiple: neighbouring epochs have distant numbers.
+_EPOCH_STEP = 0x9E3B1
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What is done with packets.
+
+    ``links`` are those that ``action`` may use, None for all that are up. ``limit`` is the policy
+    that shares a rate, and the rate in octets a second. ``wait``: see `Policy`.
+    """
+
+    action: Action
+    links: frozenset[str] | None = None
+    remark: int | None = None
+    wait: bool = False
+    limit: tuple[str, int] | None = None
+
+
+def treat(
+    policy: Policy, action: Action | None = None, links: frozenset[str] | None = None
+) -> Treatment:
+    """Return how ``policy``'s packets are treated, with another ``action`` or by ``links`` only."""
+    limit = None if policy.rate_limit is None else (policy.name, policy.rate_limit)
+    return Treatment(action or policy.action, links, policy.remark, policy.wait, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFacts:
+    """What is known of the links now: which can carry traffic, and which rather than others."""
+
+    up: frozenset[str]
+    over_quota: frozenset[str] = frozenset()
+    rankings: Rankings = field(default_factory=dict)
+
+
+class Steering:
+    """Says which number new flows of each policy get, and how each number's flows are treated.
+
+    ``numbers`` are by policy name, ``treatments`` by number; ``names`` are the numbers' policies.
+    ``next_deadline`` (monotonic seconds) is when to ``update`` if nothing happens before.
+    """
+
+    def __init__(self, table: PolicyTable, former: Steering | None = None) -> None:
+        """Steer by ``table``; what ``former`` knows of links and unchanged policies is kept."""
+        self.policies = table
+        self._bases = number_policies(table)
+        self._plain = treat_plainly(table, self._bases)
+        self._up_since: dict[str, float] = {} if former is None else former._up_since  # noqa: SLF001
+        self._known: set[str] = set() if former is None else former._known  # noqa: SLF001
+        before = {} if former is None else former._conditional  # noqa: SLF001
+        self._conditional: dict[str, _Conditional] = {}
+        for policy in table.policies:
+            if _is_conditional(policy):
+                old = before.get(policy.name)
+                kept = old is not None and old.policy == policy
+                self._conditional[policy.name] = old if old and kept else _Conditional(policy)
+        self.numbers: Mapping[str, int] = self._bases
+        self.names: Mapping[int, str] = {}
+        self.treatments: Mapping[int, Treatment] = {}
+        self.next_deadline: float | None = None
+        self._assign_numbers()
+
+    def update(self, facts: LinkFacts, now: float) -> bool:
+        """Take in what is known of the links at ``now``; return whether anything is different."""
+        self._note_returns(facts.up, now)
+        for each in self._conditional.values():
+            each.update(facts, self._up_since, now)
+        deadlines = [each.deadline for each in self._conditional.values()]
+        self.next_deadline = min((at for at in deadlines if at is not None), default=None)
+        before = self.numbers, self.treatments
+        if self._conditional:
+            self._assign_numbers()
+        return (self.numbers, self.treatments) != before
+
+    def _note_returns(self, up: frozenset[str], now: float) -> None:
+        for link in self._up_since.keys() - up:
+            del self._up_since[link]
+        for link in up - self._up_since.keys():
+            # a link that is new has not come back, and is no reason to wait
+            self._up_since[link] = now if link in self._known else -inf
+        self._known |= up
+
+    def _assign_numbers(self) -> None:
+        numbers = dict(self._bases)
+        treatments = dict(self._plain)
+        names = {number: name for name, number in self._bases.items()}
+        for name, each in self._conditional.items():
+            for epoch, treatment in each.list_treatments():
+                number = _find_number(self._bases[name], epoch, name, names)
+                names[number] = name
+                treatments[number] = treatment
+                numbers[name] = number
+        self.numbers, self.treatments, self.names = numbers, treatments, names
+
+    def order_links(self, policy: str) -> tuple[str, ...]:
+        """Return the links of the policy of that name, the ones to be tried first before others."""
+        treatment = self.treatments[self.numbers[policy]]
+        links = treatment.links
+        if links is None:
+            return treatment.action.links
+        return tuple(sorted(treatment.action.links, key=lambda link: link not in links))
+
+    def list_links(self, up: Iterable[str]) -> dict[int, tuple[str, ...]]:
+        """Return the links that each number's flows use while ``up`` can carry traffic."""
+        usable = frozenset(up)
+        return {
+            number: resolve(treatment.action, restrict(treatment, usable))
+            for number, treatment in self.treatments.items()
+        }
+
+    def list_held(self, policy: Policy, now: float) -> dict[str, str]:
+        """Say of each link that is up and that ``policy`` does not use for now, why."""
+        found = self._conditional.get(policy.name)
+        return {} if found is None else dict(found.explain_held(self._up_since, now))
+
+
+def treat_plainly(table: PolicyTable, numbers: Mapping[str, int]) -> dict[int, Treatment]:
+    """Return how the flows of each policy's number are treated, by the file alone."""
+    return {numbers[policy.name]: treat(policy) for policy in table.policies}
+
+
+def restrict(treatment: Treatment, up: Collection[str]) -> Collection[str]:
+    """Return those of the links ``up`` that ``treatment`` may use."""
+    return up if treatment.links is None else treatment.links & frozenset(up)
+
+
+def _is_conditional(policy: Policy) -> bool:
+    by_measure = list_choices(policy.action) - {Choice.FAILOVER}
+    return bool(by_measure or policy.hold_down or policy.stay or policy.under_quota)
+
+
+def _find_number(base: int, epoch: int, name: str, names: Mapping[int, str]) -> int:
+    """Return the number of an epoch; the first has its policy's own."""
+    if epoch == 0:
+        return base
+    number = (base + epoch * _EPOCH_STEP) % marks.MAX_POLICY_NUMBER + 1
+    while number in names:
+        number = number % marks.MAX_POLICY_NUMBER + 1
+    return number
+
+
+@dataclass(slots=True)
+class _Epoch:
+    """The links that flows have which began while these were the best; those that fail leave."""
+
+    number: int
+    action: Action
+    links: frozenset[str]
+
+
+class _Conditional:
+    """What one policy means now."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.deadline: float | None = None
+        self._over_quota: frozenset[str] = frozenset()
+        self._epochs = [_Epoch(0, policy.action, frozenset())]
+
+    def update(self, facts: LinkFacts, up_since: Mapping[str, float], now: float) -> None:
+        policy, current = self.policy, self._epochs[-1]
+        action = rank(policy.action, facts.rankings)
+        self._over_quota = facts.over_quota if policy.under_quota else frozenset()
+        available = frozenset(action.links) & facts.up - self._over_quota
+        ready = frozenset(
+            link
+            for link in available
+            if link in current.links or up_since[link] + policy.hold_down <= now
+        )
+        links = ready or available
+        self.deadline = min(
+            (up_since[link] + policy.hold_down for link in available - links), default=None
+        )
+        is_better = resolve(action, links) != resolve(current.action, current.links & available)
+        if policy.stay and is_better and current.links & available:
+            self._epochs.append(_Epoch(current.number + 1, action, links))
+            del self._epochs[:-_MOST_EPOCHS]
+        else:
+            current.action, current.links = action, links
+        for epoch in self._epochs:
+            epoch.links &= available
+            if not epoch.links:
+                epoch.action, epoch.links = action, links
+
+    def list_treatments(self) -> Iterator[tuple[int, Treatment]]:
+        """Yield the epochs' numbers and treatments, the current one last."""
+        limits = bool(self.policy.hold_down or self.policy.stay or self.policy.under_quota)
+        for epoch in self._epochs:
+            yield epoch.number, treat(self.policy, epoch.action, epoch.links if limits else None)
+
+    def explain_held(self, up_since: Mapping[str, float], now: float) -> Iterator[tuple[str, str]]:
+        for link in self.policy.action.links:
+            if link in self._over_quota:
+                yield link, "over its quota"
+            elif link in up_since and link not in self._epochs[-1].links:
+                left = up_since[link] + self.policy.hold_down - now
+                yield link, f"held down, {max(left, 0):.0f} s to go"
