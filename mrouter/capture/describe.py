@@ -9,7 +9,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mrouter.protocol.keys import from_ntp_timestamp
-from mrouter.wire.constants import BindingErrorStatus, BindingStatus, Dialect, FlowStatus
+from mrouter.wire.constants import (
+    BindingErrorStatus,
+    BindingStatus,
+    Dialect,
+    FlowStatus,
+    IPv4Status,
+)
 from mrouter.wire.home_discovery import (
     DiscoveryMessage,
     DiscoveryType,
@@ -35,6 +41,8 @@ from mrouter.wire.options import (
     CareOfAddressInformation,
     FlowIdentification,
     FlowSummary,
+    IPv4AddressAcknowledgement,
+    IPv4HomeAddress,
     MnHaAuthentication,
     MobileNetworkPrefix,
     NonceIndices,
@@ -246,6 +254,18 @@ def _name_flow_status(status: int) -> str:
     return _word_enum(FlowStatus(status)) if known else f"status {status}"
 
 
+def _word_ipv4(option: IPv4HomeAddress) -> str:
+    kind = "prefix" if option.request_prefix else "address"
+    return f"IPv4 {kind} {option.address}/{option.prefix_length}"
+
+
+def _word_ipv4_acknowledgement(option: IPv4AddressAcknowledgement) -> str:
+    known = option.status in frozenset(IPv4Status)
+    status = _word_enum(IPv4Status(option.status)) if known else f"status {option.status}"
+    length = f"/{option.prefix_length}" if option.prefix_length else ""
+    return f"IPv4 {option.address}{length} ({status})"
+
+
 def _word_selector(selector: TrafficSelector | UnknownSelector) -> str:
     if isinstance(selector, UnknownSelector):
         return f"selector of format {selector.format} ({len(selector.data)} octets)"
@@ -288,6 +308,8 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     FlowIdentification: _word_flow,
     FlowSummary: lambda option: f"flow summary {_word_numbers(option.fids)}",
     HomePrefix: _word_home_prefix,
+    IPv4HomeAddress: _word_ipv4,
+    IPv4AddressAcknowledgement: _word_ipv4_acknowledgement,
     ReplayProtection: lambda option: f"timestamp {_word_timestamp(option.timestamp)}",
 }
 

@@ -4,6 +4,7 @@ In scapy's shell: ``from mrouter.scapy_layers import *``. The import registers t
 dialect draft-01; ``use_dialect("rfc5648")`` turns to the other one. What is new:
 
 - ``MIP6OptCoAInfo``: CoAINFO (draft-wakikawa-mobileip-multiplecoa-01 §5.3.1)
+- ``MIP6OptIPv4HomeAddress`` and ``MIP6OptIPv4AddressAck`` (RFC 5555 §3.1.1, §3.2.1)
 - ``MIP6OptBindingIdentifier`` (RFC 5648 §4.3, with BID-PRI of RFC 6089 §4.1)
 - ``MIP6OptFlowIdentification`` and ``MIP6OptFlowSummary`` (RFC 6089 §4.2, §4.2.2), the sub-options
   ``MIP6FlowBindingReference`` and ``MIP6FlowTrafficSelector``, and the selectors
@@ -34,6 +35,7 @@ from mrouter.scapy_layers.flows import (
     MIP6OptFlowIdentification,
     MIP6OptFlowSummary,
 )
+from mrouter.scapy_layers.ipv4 import MIP6OptIPv4AddressAck, MIP6OptIPv4HomeAddress
 from mrouter.scapy_layers.repairs import (
     MIP6MH_BA,
     MIP6MH_BU,
@@ -62,6 +64,8 @@ __all__ = [
     "MIP6OptCoAInfo",
     "MIP6OptFlowIdentification",
     "MIP6OptFlowSummary",
+    "MIP6OptIPv4AddressAck",
+    "MIP6OptIPv4HomeAddress",
     "MIP6OptNonceIndices",
     "MIP6OptReplayProtection",
     "use_dialect",
@@ -101,6 +105,8 @@ def _register() -> None:
                 MIP6OptBindingIdentifier,
                 MIP6OptFlowSummary,
                 MIP6OptFlowIdentification,
+                MIP6OptIPv4HomeAddress,
+                MIP6OptIPv4AddressAck,
             )
         }
     )

@@ -9,6 +9,8 @@ from scapy.layers.inet6 import _MIP6OptAlign, bastatus
 from mrouter.wire.constants import DEFAULT_COAINFO_TYPE
 
 OPTION_TYPES = {
+    29: "IPv4 Home Address (RFC5555)",
+    30: "IPv4 Address Acknowledgement (RFC5555)",
     35: "Binding Identifier (RFC5648)",
     44: "Flow Summary (RFC6089)",
     45: "Flow Identification (RFC6089)",

@@ -33,8 +33,9 @@ class MobilityHeaderType(IntEnum):
 class OptionType(IntEnum):
     """Mobility option types.
 
-    RFC 6275 §6.2, RFC 3963 §4.3, RFC 4285 §5 and §6, RFC 5648 §4.3, RFC 6089 §4.2 and §4.2.2
-    (whose §8 has the two the other way round; IANA's registry has them as here).
+    RFC 6275 §6.2, RFC 3963 §4.3, RFC 4285 §5 and §6, RFC 5555 §3.1.1 and §3.2.1, RFC 5648 §4.3,
+    RFC 6089 §4.2 and §4.2.2 (whose §8 has the two the other way round; IANA's registry has them as
+    here).
     """
 
     PAD1 = 0
@@ -46,6 +47,8 @@ class OptionType(IntEnum):
     MOBILE_NETWORK_PREFIX = 6
     AUTHENTICATION = 9
     REPLAY_PROTECTION = 10
+    IPV4_HOME_ADDRESS = 29
+    IPV4_ADDRESS_ACKNOWLEDGEMENT = 30
     BINDING_IDENTIFIER = 35
     FLOW_SUMMARY = 44
     FLOW_IDENTIFICATION = 45
@@ -106,6 +109,22 @@ class FlowStatus(IntEnum):
     BID_NOT_FOUND = 131
     FID_NOT_FOUND = 132
     SELECTOR_NOT_SUPPORTED = 133
+
+
+class IPv4Status(IntEnum):
+    """Status of an IPv4 Address Acknowledgement option, below 128 accepted (RFC 5555 §3.2.1)."""
+
+    SUCCESS = 0
+    REASON_UNSPECIFIED = 128
+    ADMINISTRATIVELY_PROHIBITED = 129
+    INCORRECT_HOME_ADDRESS = 130
+    INVALID_ADDRESS = 131
+    DYNAMIC_ASSIGNMENT_NOT_AVAILABLE = 132
+    PREFIX_ALLOCATION_UNAUTHORIZED = 133
+
+
+#: "Values from 0 to 127 indicate success. Higher values indicate failure." (RFC 5555 §3.2.1)
+FIRST_IPV4_REFUSAL = 128
 
 
 class BindingErrorStatus(IntEnum):

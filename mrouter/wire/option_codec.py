@@ -23,6 +23,13 @@ from mrouter.wire.flow_codec import (
     serialize_flow_identification,
     serialize_flow_summary,
 )
+from mrouter.wire.ipv4_codec import (
+    IPV4_OPTION_LENGTH,
+    parse_ipv4_acknowledgement,
+    parse_ipv4_home_address,
+    serialize_ipv4_acknowledgement,
+    serialize_ipv4_home_address,
+)
 from mrouter.wire.option_rules import find_misplaced
 from mrouter.wire.option_walk import walk_options
 from mrouter.wire.options import (
@@ -32,6 +39,8 @@ from mrouter.wire.options import (
     CareOfAddressInformation,
     FlowIdentification,
     FlowSummary,
+    IPv4AddressAcknowledgement,
+    IPv4HomeAddress,
     MnHaAuthentication,
     MobileNetworkPrefix,
     MobilityOption,
@@ -175,6 +184,10 @@ _LAYOUTS: dict[int, _Layout] = {
     OptionType.BINDING_AUTHORIZATION_DATA: _Layout(_BAD_OCTETS, _parse_authorization_data),
     OptionType.MOBILE_NETWORK_PREFIX: _Layout(18, _parse_prefix),
     OptionType.REPLAY_PROTECTION: _Layout(8, _parse_replay_protection),
+    OptionType.IPV4_HOME_ADDRESS: _Layout(IPV4_OPTION_LENGTH, parse_ipv4_home_address),
+    OptionType.IPV4_ADDRESS_ACKNOWLEDGEMENT: _Layout(
+        IPV4_OPTION_LENGTH, parse_ipv4_acknowledgement
+    ),
 }
 #: Options that say by their length how much they hold.
 _FLOW_PARSERS: dict[int, Callable[[bytes, int, int], MobilityOption]] = {
@@ -244,6 +257,8 @@ _ALIGNMENTS: dict[type, tuple[int, int]] = {
     MnHaAuthentication: (4, 1),
     ReplayProtection: (8, 2),
     FlowSummary: (2, 0),
+    IPv4HomeAddress: (4, 0),
+    IPv4AddressAcknowledgement: (4, 0),
 }
 
 
@@ -328,4 +343,6 @@ _SERIALIZERS: dict[type, Callable[[Any], bytes]] = {
     ReplayProtection: _serialize_replay_protection,
     FlowIdentification: serialize_flow_identification,
     FlowSummary: serialize_flow_summary,
+    IPv4HomeAddress: serialize_ipv4_home_address,
+    IPv4AddressAcknowledgement: serialize_ipv4_acknowledgement,
 }

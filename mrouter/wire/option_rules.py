@@ -10,6 +10,8 @@ from mrouter.wire.options import (
     CareOfAddressInformation,
     FlowIdentification,
     FlowSummary,
+    IPv4AddressAcknowledgement,
+    IPv4HomeAddress,
     MnHaAuthentication,
     MobileNetworkPrefix,
     UnknownOption,
@@ -24,8 +26,19 @@ if TYPE_CHECKING:
 
 # RFC 3963 §4.3: a mobile router with several prefixes sends as many Mobile Network Prefix options.
 # RFC 6089 §4.2, §5.2.3: each flow binding has its own Flow Identification; 127 FIDs fill a Flow
-# Summary. RFC 5648 §5.3: several bindings may be registered in one Binding Update.
-_REPEATABLE = frozenset({MobileNetworkPrefix, FlowIdentification, FlowSummary, UnknownOption})
+# Summary. RFC 5648 §5.3: several bindings may be registered in one Binding Update. RFC 5555 §3.1.1:
+# "the mobile node may use two different options", for an address and for a prefix: each IPv4
+# network has its own.
+_REPEATABLE = frozenset(
+    {
+        MobileNetworkPrefix,
+        FlowIdentification,
+        FlowSummary,
+        IPv4HomeAddress,
+        IPv4AddressAcknowledgement,
+        UnknownOption,
+    }
+)
 _REPEATABLE_RFC5648 = _REPEATABLE | {CareOfAddressInformation}
 _LAST = frozenset({BindingAuthorizationData, MnHaAuthentication})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -111,6 +111,36 @@ class FlowSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class IPv4HomeAddress:
+    """An IPv4 address, or an IPv4 network behind the mobile router (RFC 5555 §3.1.1).
+
+    ``prefix_length`` is from 1 to 32: 32 for a single address. ``request_prefix`` is the P flag: a
+    mobile network's prefix is meant. Address 0.0.0.0 asks the home agent to choose one.
+    """
+
+    address: IPv4Address
+    prefix_length: int
+    request_prefix: bool = False
+
+    @property
+    def network(self) -> IPv4Network:
+        """The address's prefix."""
+        return IPv4Network((self.address, self.prefix_length), strict=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IPv4AddressAcknowledgement:
+    """What the home agent says of one IPv4 Home Address option (RFC 5555 §3.2.1).
+
+    ``prefix_length`` is what it grants, from 1 to 32; 0 in a refusal.
+    """
+
+    status: int
+    address: IPv4Address
+    prefix_length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownOption:
     """An option that is skipped by its length, as RFC 6275 §6.2.1 says."""
 
@@ -129,5 +159,7 @@ MobilityOption = (
     | CareOfAddressInformation
     | FlowIdentification
     | FlowSummary
+    | IPv4HomeAddress
+    | IPv4AddressAcknowledgement
     | UnknownOption
 )

@@ -30,6 +30,8 @@ from mrouter.wire.options import (
     CareOfAddressInformation,
     FlowIdentification,
     FlowSummary,
+    IPv4AddressAcknowledgement,
+    IPv4HomeAddress,
     MnHaAuthentication,
     MobileNetworkPrefix,
     NonceIndices,
@@ -222,6 +224,33 @@ def _draw_selector(selector):
     return 2, pack("!HH", int(flags, 2), 0) + ends
 
 
+def _expect_ipv4(option, fmt):
+    octet = option.prefix_length << 2 | option.request_prefix << 1  # RFC 5555 §3.1.1
+    return _known(
+        29,
+        "ipv4ha",
+        bytes((octet, 0)) + option.address.packed,
+        {
+            "mip6.ipv4ha.preflen": f"{option.prefix_length:X}",
+            "mip6.ipv4ha.p_flag": str(int(option.request_prefix)),
+            "mip6.ipv4ha.ha": option.address.packed.hex(),
+        },
+    )
+
+
+def _expect_ipv4_acknowledgement(option, fmt):
+    return _known(
+        30,
+        "ipv4aa",
+        bytes((option.status, option.prefix_length << 2)) + option.address.packed,
+        {
+            "mip6.ipv4aa.sts": _octet(option.status),
+            "mip6.ipv4ha.preflen": f"{option.prefix_length:X}",
+            "mip6.ipv4ha.ha": option.address.packed.hex(),
+        },
+    )
+
+
 def _expect_unknown(option, fmt):
     if option.type == 9:
         return _expect_authentication(option.data)
@@ -291,6 +320,8 @@ _OPTIONS = {
     # RFC 6089's options, of which tshark knows the names alone
     FlowSummary: lambda option, fmt: _skipped(44, pack(f"!{len(option.fids)}H", *option.fids)),
     FlowIdentification: _expect_flow,
+    IPv4HomeAddress: _expect_ipv4,
+    IPv4AddressAcknowledgement: _expect_ipv4_acknowledgement,
     UnknownOption: _expect_unknown,
 }
 

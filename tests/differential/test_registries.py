@@ -9,6 +9,7 @@ from pcapkit.const.mh.auth_subtype import AuthSubtype
 from pcapkit.const.mh.binding_ack_flag import BindingACKFlag
 from pcapkit.const.mh.binding_error import BindingError
 from pcapkit.const.mh.binding_update_flag import BindingUpdateFlag
+from pcapkit.const.mh.dsmipv6_home_address import DSMIPv6HomeAddress
 from pcapkit.const.mh.flow_id_status import FlowIDStatus
 from pcapkit.const.mh.flow_id_suboption import FlowIDSuboption
 from pcapkit.const.mh.option import Option
@@ -26,6 +27,7 @@ from mrouter.wire.constants import (
     BindingErrorStatus,
     BindingStatus,
     FlowStatus,
+    IPv4Status,
     MobilityHeaderType,
     OptionType,
 )
@@ -54,6 +56,8 @@ OPTION_NAMES = {
     "MOBILE_NETWORK_PREFIX": "Mobile_Network_Prefix_Option",
     "AUTHENTICATION": "AUTH_OPTION_TYPE",
     "REPLAY_PROTECTION": "MESG_ID_OPTION_TYPE",
+    "IPV4_HOME_ADDRESS": "IPv4_Home_Address",
+    "IPV4_ADDRESS_ACKNOWLEDGEMENT": "IPv4_Address_Acknowledgement",
     "BINDING_IDENTIFIER": "Binding_Identifier",
     "FLOW_SUMMARY": "Flow_Summary_Mobility_Option",
     "FLOW_IDENTIFICATION": "Flow_Identification_Mobility_Option",
@@ -106,6 +110,15 @@ FLOW_STATUS_NAMES = {
     "FID_NOT_FOUND": "FID_not_found",
     "SELECTOR_NOT_SUPPORTED": "Traffic_selector_format_not_supported",
 }
+IPV4_STATUS_NAMES = {
+    "SUCCESS": "Success",
+    "REASON_UNSPECIFIED": "Failure_reason_unspecified",
+    "ADMINISTRATIVELY_PROHIBITED": "Administratively_prohibited",
+    "INCORRECT_HOME_ADDRESS": "Incorrect_IPv4_home_address",
+    "INVALID_ADDRESS": "Invalid_IPv4_address",
+    "DYNAMIC_ASSIGNMENT_NOT_AVAILABLE": "Dynamic_IPv4_home_address_assignment_not_available",
+    "PREFIX_ALLOCATION_UNAUTHORIZED": "Prefix_allocation_unauthorized",
+}
 TABLES = [
     pytest.param(MobilityHeaderType, MobilityHeader, MESSAGE_NAMES, id="messages"),
     pytest.param(OptionType, Option, OPTION_NAMES, id="options"),
@@ -113,6 +126,7 @@ TABLES = [
     pytest.param(BindingErrorStatus, BindingError, ERROR_NAMES, id="errors"),
     pytest.param(AuthenticationSubtype, AuthSubtype, SUBTYPE_NAMES, id="subtypes"),
     pytest.param(FlowStatus, FlowIDStatus, FLOW_STATUS_NAMES, id="flow-statuses"),
+    pytest.param(IPv4Status, DSMIPv6HomeAddress, IPV4_STATUS_NAMES, id="ipv4-statuses"),
 ]
 
 
@@ -126,12 +140,14 @@ def test_each_number_of_ours_means_the_same_in_the_registry(ours, registry, name
     [
         (MobilityHeaderType, MobilityHeader, range(8)),  # RFC 6275
         (OptionType, Option, (*range(7), 9, 10)),  # RFC 6275, RFC 3963, RFC 4285
+        (OptionType, Option, (29, 30)),  # RFC 5555: not NAT Detection, not IPv4 Care-of Address
         (OptionType, Option, (35, 44, 45)),  # RFC 5648, RFC 6089
         (BindingStatus, StatusCode, (0, 1, *range(128, 147))),  # RFC 6275, RFC 3963, RFC 4285
         (BindingStatus, StatusCode, (4, 5, *range(164, 170))),  # RFC 5648
         (BindingErrorStatus, BindingError, tuple(BindingError)),
         (AuthenticationSubtype, AuthSubtype, tuple(AuthSubtype)),
         (FlowStatus, FlowIDStatus, (0, *range(128, 134))),  # RFC 6089
+        (IPv4Status, DSMIPv6HomeAddress, (0, *range(128, 134))),  # RFC 5555
     ],
 )
 def test_each_number_of_the_documents_is_one_of_ours(ours, registry, numbers):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from ipaddress import IPv6Network
+from ipaddress import IPv4Address, IPv6Network
 from typing import get_args
 
 import pytest
@@ -41,6 +41,8 @@ from mrouter.wire.options import (
     CareOfAddressInformation,
     FlowIdentification,
     FlowSummary,
+    IPv4AddressAcknowledgement,
+    IPv4HomeAddress,
     MnHaAuthentication,
     MobileNetworkPrefix,
     MobilityOption,
@@ -99,6 +101,10 @@ OPTIONS = {
         TrafficSelector(source=(COA, HOME), destination_ports=(5004, 5004), next_header=(17, 17)),
     ),
     "flow-refused": FlowIdentification(1, 10, status=131),
+    "ipv4": IPv4HomeAddress(IPv4Address("192.0.2.0"), 24, request_prefix=True),
+    "ipv4-address": IPv4HomeAddress(IPv4Address("192.0.2.7"), 32),
+    "ipv4-accepted": IPv4AddressAcknowledgement(0, IPv4Address("192.0.2.0"), 24),
+    "ipv4-refused": IPv4AddressAcknowledgement(133, IPv4Address("192.0.2.0")),
     "unknown": UnknownOption(200, b"abc"),
     "empty": UnknownOption(200, b""),
 }

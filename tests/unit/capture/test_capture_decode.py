@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from capture_samples import (
@@ -49,6 +49,8 @@ from mrouter.wire.options import (
     CareOfAddressInformation,
     FlowIdentification,
     FlowSummary,
+    IPv4AddressAcknowledgement,
+    IPv4HomeAddress,
     NonceIndices,
     UnknownOption,
 )
@@ -190,6 +192,40 @@ SELECTOR = TrafficSelector(
 def test_flow_bindings_are_told_in_words(tmp_path, option, expected):
     line = show(from_peer(BindingUpdate(1, 4, options=(option,))), tmp_path)
     assert line.endswith(f", lifetime 4 s, {expected}")
+
+
+NETWORK = IPv4Address("192.0.2.0")
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (IPv4HomeAddress(NETWORK, 24, request_prefix=True), "IPv4 prefix 192.0.2.0/24"),
+        (IPv4HomeAddress(IPv4Address("192.0.2.7"), 32), "IPv4 address 192.0.2.7/32"),
+        (IPv4AddressAcknowledgement(0, NETWORK, 24), "IPv4 192.0.2.0/24 (success)"),
+        (
+            IPv4AddressAcknowledgement(133, NETWORK),
+            "IPv4 192.0.2.0 (prefix-allocation-unauthorized)",
+        ),
+        (IPv4AddressAcknowledgement(200, NETWORK), "IPv4 192.0.2.0 (status 200)"),
+    ],
+)
+def test_ipv4_networks_are_told_in_words(tmp_path, option, expected):
+    line = show(from_peer(BindingUpdate(1, 4, options=(option,))), tmp_path)
+    assert line.endswith(f", lifetime 4 s, {expected}")
+
+
+def test_ipv4_networks_are_told_as_values(tmp_path):
+    message = BindingUpdate(1, 4, options=(IPv4HomeAddress(NETWORK, 24, request_prefix=True),))
+    line = json.loads(show(from_peer(message), tmp_path, as_json=True))
+    assert line["options"] == [
+        {
+            "option": "ipv4-home-address",
+            "address": "192.0.2.0",
+            "prefix_length": 24,
+            "request_prefix": True,
+        }
+    ]
 
 
 def test_a_flow_binding_that_cannot_be_read_is_told_as_malformed(tmp_path):

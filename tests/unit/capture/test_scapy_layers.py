@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import pytest
 from scapy.layers import inet6
@@ -29,6 +29,8 @@ from mrouter.wire.options import (
     CareOfAddressInformation,
     FlowIdentification,
     FlowSummary,
+    IPv4AddressAcknowledgement,
+    IPv4HomeAddress,
     MnHaAuthentication,
     MobileNetworkPrefix,
     NonceIndices,
@@ -116,6 +118,18 @@ COMMON_OPTIONS = {
     "flow-answer": (
         FlowIdentification(7, 0, status=132),
         ours.MIP6OptFlowIdentification(fid=7, fidpri=0, status=132),
+    ),
+    "ipv4": (
+        IPv4HomeAddress(IPv4Address("192.0.2.0"), 24, request_prefix=True),
+        ours.MIP6OptIPv4HomeAddress(plen=24, P=1, address="192.0.2.0"),
+    ),
+    "ipv4-accepted": (
+        IPv4AddressAcknowledgement(0, IPv4Address("192.0.2.0"), 24),
+        ours.MIP6OptIPv4AddressAck(plen=24, address="192.0.2.0"),
+    ),
+    "ipv4-refused": (
+        IPv4AddressAcknowledgement(133, IPv4Address("192.0.2.0")),
+        ours.MIP6OptIPv4AddressAck(status=133, address="192.0.2.0"),
     ),
 }
 OPTIONS = {

@@ -28,7 +28,7 @@ FULL_UPDATE_OCTETS = {
 
 # (x, y) of xn+y by option type, restated from each option's section; others ask for none.
 ALIGNMENTS = {2: (2, 0), 3: (8, 6), 4: (2, 0), 5: (8, 2), 6: (8, 4), 9: (4, 1), 10: (8, 2)}
-ALIGNMENTS |= {44: (2, 0), 45: (2, 0)}
+ALIGNMENTS |= {29: (4, 0), 30: (4, 0), 44: (2, 0), 45: (2, 0)}
 #: RFC 6088 §3.2: 8n with any of the flags A to D, 4n with E to H, 2n with I to L.
 SELECTOR_ALIGNMENTS = {8: 0xF000, 4: 0x0F00, 2: 0x00F0}
 OPTIONS_AT = {0: 8, 1: 16, 2: 16, 3: 24, 4: 24, 5: 12, 6: 12, 7: 24}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from itertools import chain
 
 from hypothesis import HealthCheck, settings
@@ -30,6 +30,8 @@ from mrouter.wire.options import (
     CareOfAddressInformation,
     FlowIdentification,
     FlowSummary,
+    IPv4AddressAcknowledgement,
+    IPv4HomeAddress,
     MnHaAuthentication,
     MobileNetworkPrefix,
     NonceIndices,
@@ -110,6 +112,13 @@ flow_identifications = st.one_of(
     st.builds(FlowIdentification, positive16, uint16, **_flow_parts, status=_refusals),
     st.builds(FlowIdentification, st.just(0), uint16, status=_refusals, malformed=st.just(True)),
 )
+ipv4_addresses = st.integers(0, (1 << 32) - 1).map(IPv4Address)
+ipv4_lengths = st.integers(1, 32)
+ipv4_home_addresses = st.builds(IPv4HomeAddress, ipv4_addresses, ipv4_lengths, st.booleans())
+ipv4_acknowledgements = st.one_of(
+    st.builds(IPv4AddressAcknowledgement, st.integers(0, 127), ipv4_addresses, ipv4_lengths),
+    st.builds(IPv4AddressAcknowledgement, st.integers(128, 255), ipv4_addresses),
+)
 flow_summaries = st.builds(FlowSummary, st.lists(uint16, min_size=1, max_size=9).map(tuple))
 
 
@@ -140,6 +149,8 @@ def options_like(fmt):
         st.lists(st.builds(ReplayProtection, st.integers(0, (1 << 64) - 1)), max_size=1),
         st.lists(flow_identifications, max_size=2),
         st.lists(flow_summaries, max_size=2),
+        st.lists(ipv4_home_addresses, max_size=2),
+        st.lists(ipv4_acknowledgements, max_size=2),
         st.lists(unknown_options, max_size=2),
     ]
     anywhere = st.tuples(*parts).map(lambda lists: list(chain(*lists))).flatmap(st.permutations)
