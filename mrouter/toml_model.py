@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 
 from pydantic import (
@@ -23,6 +23,7 @@ from mrouter.toml_source import KeyPath, MistakeError, TomlSource, format_key, s
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
+Network = TypeVar("Network", IPv4Network, IPv6Network)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _INTERFACE = re.compile(r"[^\s/:\x00-\x1f\x7f]{1,15}")
@@ -180,7 +181,7 @@ def refuse_repeats(values: list[T]) -> list[T]:
     return values
 
 
-def refuse_nested_prefixes(prefixes: list[IPv6Network]) -> list[IPv6Network]:
+def refuse_nested_prefixes(prefixes: list[Network]) -> list[Network]:
     """Raise `MistakeError` if one of ``prefixes`` lies within another."""
     for inner, outer in find_nested_prefixes(prefixes):
         message = f"{prefixes[inner]} lies within {prefixes[outer]} of the same list"
@@ -188,7 +189,7 @@ def refuse_nested_prefixes(prefixes: list[IPv6Network]) -> list[IPv6Network]:
     return prefixes
 
 
-def find_nested_prefixes(prefixes: Sequence[IPv6Network]) -> Iterator[tuple[int, int]]:
+def find_nested_prefixes(prefixes: Sequence[Network]) -> Iterator[tuple[int, int]]:
     """Yield the positions (inner, outer) of each prefix that lies within another, or equals it.
 
     Two prefixes that overlap are always nested. Takes one sort, so that 10,000 are no trouble.

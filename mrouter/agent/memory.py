@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -217,6 +217,7 @@ def _encode_entry(entry: UpdateListEntry) -> dict[str, Any]:
         "status": entry.status,
         "expires_at": entry.expires_at,
         "plain": entry.plain,
+        "ipv4_prefixes": _encode_ipv4(entry.ipv4_prefixes),
     }
 
 
@@ -234,6 +235,7 @@ def _decode_entry(row: dict[str, Any]) -> UpdateListEntry:
         expires_at=float(row["expires_at"]),
         usable=True,
         plain=row["plain"],
+        ipv4_prefixes=_decode_ipv4(row.get("ipv4_prefixes", ())),
     )
 
 
@@ -261,6 +263,7 @@ def _encode_binding(entry: CacheEntry) -> dict[str, Any]:
         "expires_at": entry.expires_at,
         "mobile_router": entry.mobile_router,
         "link_local": entry.link_local,
+        "ipv4_prefixes": _encode_ipv4(entry.ipv4_prefixes),
     }
 
 
@@ -284,7 +287,16 @@ def _decode_binding(row: dict[str, Any]) -> CacheEntry:
         expires_at=float(row["expires_at"]),
         mobile_router=row["mobile_router"],
         link_local=row.get("link_local", False),
+        ipv4_prefixes=_decode_ipv4(row.get("ipv4_prefixes", ())),
     )
+
+
+def _encode_ipv4(networks: tuple[IPv4Network, ...]) -> list[str]:
+    return [str(network) for network in networks]
+
+
+def _decode_ipv4(texts: Any) -> tuple[IPv4Network, ...]:
+    return tuple(IPv4Network(text) for text in texts)
 
 
 def _encode_flow(flow: FlowBinding) -> dict[str, Any]:

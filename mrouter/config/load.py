@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mrouter.config.ipv4 import parse_ipv4_prefix
 from mrouter.config.model import CorrespondentNodeConfig, HomeAgentConfig, MobileRouterConfig
 from mrouter.config.schema import (
     ConfigFile,
@@ -22,6 +23,7 @@ from mrouter.protocol.settings import (
     ServedMobileRouter,
 )
 from mrouter.toml_model import (
+    Network,
     as_list,
     find_nested_prefixes,
     find_repeats,
@@ -31,6 +33,7 @@ from mrouter.toml_model import (
     validate,
 )
 from mrouter.toml_source import (
+    KeyPath,
     MistakeError,
     TomlSource,
     read_toml,
@@ -120,7 +123,8 @@ def _find_problems_of_served(source: TomlSource) -> Iterator[Problem]:
     yield from find_repeats(source, _MOBILE_ROUTER, "name")
     yield from find_repeats(source, _MOBILE_ROUTER, "home-address", parse_address)
     yield from _find_misplaced_home_addresses(source)
-    yield from _find_shared_prefixes(source)
+    yield from _find_shared_prefixes(source, "prefixes", parse_prefix)
+    yield from _find_shared_prefixes(source, "ipv4-prefixes", parse_ipv4_prefix)
 
 
 def _find_misplaced_home_addresses(source: TomlSource) -> Iterator[Problem]:
@@ -144,10 +148,13 @@ def _find_misplaced_home_addresses(source: TomlSource) -> Iterator[Problem]:
             yield source.problem(path, f"{address} lies in no home prefix", f"known: {known}")
 
 
-def _find_shared_prefixes(source: TomlSource) -> Iterator[Problem]:
-    paths, prefixes = [], []
-    for path, value in iter_values(source, _MOBILE_ROUTER, "prefixes"):
-        prefix = _read(parse_prefix, value)
+def _find_shared_prefixes(
+    source: TomlSource, key: str, parse: Callable[[Any], Network]
+) -> Iterator[Problem]:
+    paths: list[KeyPath] = []
+    prefixes: list[Network] = []
+    for path, value in iter_values(source, _MOBILE_ROUTER, key):
+        prefix = _read(parse, value)
         if prefix is not None:
             paths.append(path)
             prefixes.append(prefix)
@@ -191,6 +198,7 @@ def _make_mobile_router(file: MobileRouterFile) -> MobileRouterConfig:
         ifid_renewal=table.ifid_renewal or None,
         correspondents=tuple(table.correspondents),
         follow_rfc5648=file.dialect is Dialect.RFC5648,
+        ipv4_prefixes=tuple(table.ipv4_prefixes),
     )
     return MobileRouterConfig(
         settings=settings,
@@ -230,7 +238,7 @@ def _make_home_agent(file: HomeAgentFile) -> HomeAgentConfig:
         refuse_mixed=file.dialect is Dialect.RFC5648,
         require_addresses=file.dialect is Dialect.RFC5648,
     )
-    return HomeAgentConfig(settings=settings, **_common(file))
+    return HomeAgentConfig(settings=settings, ipv4_exit=table.ipv4_exit, **_common(file))
 
 
 def _make_served(row: ServedTable) -> ServedMobileRouter:
@@ -239,6 +247,7 @@ def _make_served(row: ServedTable) -> ServedMobileRouter:
         prefixes=tuple(row.prefixes),
         security=tuple(association.to_association() for association in row.security),
         name=row.name,
+        ipv4_prefixes=tuple(row.ipv4_prefixes),
     )
 
 

@@ -42,6 +42,17 @@ class RouteOptimization(Enum):
     MIP6 = "mip6"
 
 
+class IPv4Exit(Enum):
+    """How IPv4 of the networks on board leaves the home agent.
+
+    By routes, where the network around it routes their prefixes to it, or under an address of its
+    own.
+    """
+
+    ROUTE = "route"
+    NAT = "nat"
+
+
 @dataclass(frozen=True, slots=True)
 class LinkConfig:
     """A way out of the vehicle: its name in policies, its egress interface, its IFPRI.
@@ -93,6 +104,7 @@ class HomeAgentConfig(Config):
     """All that a home agent is told."""
 
     settings: HomeAgentSettings
+    ipv4_exit: IPv4Exit = IPv4Exit.ROUTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

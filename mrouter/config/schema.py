@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -17,9 +17,11 @@ from pydantic import (
     field_validator,
 )
 
+from mrouter.config.ipv4 import IPv4Networks, point_to_ipv4_prefixes
 from mrouter.config.model import (
     DEFAULT_CONTROL_SOCKET,
     Encapsulation,
+    IPv4Exit,
     LinkConfig,
     LogLevel,
     RouteOptimization,
@@ -52,6 +54,8 @@ E = TypeVar("E", bound=Enum)
 #: The lifetime field has 16 bits and counts units of 4 s (RFC 6275 §6.1.7).
 _LONGEST_LIFETIME = 0xFFFF * 4
 _DAY = 86400
+#: Every Binding Update names them all.
+_MOST_IPV4_NETWORKS = 16
 #: Instead of a home agent's address: look for one.
 _DISCOVER = "auto"
 #: What fits into a sockaddr_un with its closing zero.
@@ -112,8 +116,19 @@ def _refuse_whole_internet(prefix: IPv6Network) -> IPv6Network:
     return prefix
 
 
+def _refuse_many(networks: list[IPv4Network]) -> list[IPv4Network]:
+    if len(networks) > _MOST_IPV4_NETWORKS:
+        message = f"{len(networks)} networks are more than {_MOST_IPV4_NETWORKS}"
+        raise MistakeError(message, "write the prefix that several of them lie in")
+    return networks
+
+
+_Network = Annotated[Prefix, AfterValidator(_refuse_whole_internet)]
 _Networks = Annotated[
-    list[Annotated[Prefix, AfterValidator(_refuse_whole_internet)]],
+    list[_Network], BeforeValidator(as_list), AfterValidator(refuse_nested_prefixes)
+]
+_NetworksOnBoard = Annotated[
+    list[Annotated[_Network, BeforeValidator(point_to_ipv4_prefixes)]],
     BeforeValidator(as_list),
     AfterValidator(refuse_nested_prefixes),
 ]
@@ -169,7 +184,10 @@ class MobileRouterTable(StrictModel):
     home_agent: Annotated[IPv6Address | None, PlainValidator(_parse_home_agent)] = Field(
         examples=['home-agent = "2001:db8:f0::2"']
     )
-    prefixes: _Networks = Field(examples=['prefixes = ["2001:db8:a1::/64"], or [] for none'])
+    prefixes: _NetworksOnBoard = Field(examples=['prefixes = ["2001:db8:a1::/64"], or [] for none'])
+    ipv4_prefixes: Annotated[IPv4Networks, AfterValidator(_refuse_many)] = Field(
+        default_factory=list
+    )
     prefix_mode: Annotated[bool, PlainValidator(one_of({"explicit": True, "implicit": False}))] = (
         True
     )
@@ -264,6 +282,7 @@ class HomeAgentTable(StrictModel):
     peers: list[PeerTable] = Field(default_factory=list)
     prefix_lifetime: Annotated[int, AfterValidator(within(60, 0xFFFFFFFF, "seconds"))] = 30 * _DAY
     prefix_advertisements: bool = True
+    ipv4_exit: Annotated[IPv4Exit, _choice(IPv4Exit)] = IPv4Exit.ROUTE
 
     @field_validator("max_lifetime")
     @classmethod
@@ -279,7 +298,8 @@ class ServedTable(StrictModel):
 
     name: Name = Field(examples=['name = "bus-7"'])
     home_address: Address = Field(examples=['home-address = "2001:db8:f1::100"'])
-    prefixes: _Networks = Field(examples=['prefixes = ["2001:db8:a1::/64"], or [] for none'])
+    prefixes: _NetworksOnBoard = Field(examples=['prefixes = ["2001:db8:a1::/64"], or [] for none'])
+    ipv4_prefixes: IPv4Networks = Field(default_factory=list)
     security: Associations = Field(
         examples=['security = [{ spi = 256, algorithm = "hmac-sha256", key-file = "bus-7.key" }]']
     )

@@ -157,6 +157,7 @@ def _differs(old: CacheEntry, new: CacheEntry) -> bool:
         or old.ifpri != new.ifpri
         or old.slot != new.slot
         or old.prefixes != new.prefixes
+        or old.ipv4_prefixes != new.ipv4_prefixes
         or old.mobile_router != new.mobile_router
         or old.link_local != new.link_local
     )

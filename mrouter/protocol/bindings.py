@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from ipaddress import IPv6Address, IPv6Network
+    from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 #: Slots number one home address's bindings from 1; 6 bits of the firewall mark hold them.
 MAX_SLOT = 62
@@ -31,6 +31,7 @@ class UpdateListEntry:
     ``expires_at`` is monotonic seconds, None while nothing is acknowledged. ``slot`` is small,
     stable while the entry lives, and unique in the list. ``usable`` says that the home agent has
     accepted the binding and its lifetime runs, ``plain`` that it is registered without CoAINFO.
+    ``ipv4_prefixes`` are the IPv4 networks that the home agent takes by it: none unless usable.
     """
 
     link: str
@@ -45,6 +46,7 @@ class UpdateListEntry:
     expires_at: float | None
     usable: bool
     plain: bool = False
+    ipv4_prefixes: tuple[IPv4Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class CacheEntry:
     home address. ``slot`` is unique among the bindings of one home address. ``expires_at`` is
     monotonic seconds, ``lifetime`` the granted seconds. ``link_local`` is the L flag: the home
     agent defends the link-local address with the same interface identifier, too.
+    ``ipv4_prefixes`` are the IPv4 networks granted to it, none within another. Deviates from RFC
+    5555 §4.5, where IPv4 has an entry of its own: care-of address and lifetime are the same.
     """
 
     home_address: IPv6Address
@@ -79,6 +83,7 @@ class CacheEntry:
     expires_at: float
     mobile_router: bool
     link_local: bool = False
+    ipv4_prefixes: tuple[IPv4Network, ...] = ()
 
 
 def find_free_slot(taken: Iterable[int]) -> int | None:

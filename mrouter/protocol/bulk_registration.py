@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv6Address, IPv6Network
 
     from mrouter.protocol.home_registration import Request
-    from mrouter.wire.options import CareOfAddressInformation
+    from mrouter.protocol.ipv4_networks import IPv4Grant
+    from mrouter.wire.options import CareOfAddressInformation, IPv4AddressAcknowledgement
 
 
 def read_claims(
@@ -74,6 +75,7 @@ class Terms:
     lifetime: int
     expires_at: float
     mobile_router: bool
+    ipv4: IPv4Grant
 
 
 class Plan:
@@ -81,6 +83,7 @@ class Plan:
 
     ``registered`` are the bindings as they shall be, ``ended`` those it de-registers, ``replaced``
     those that others take the place of; ``refused`` holds a status for each IFID that was refused.
+    ``ipv4_answers`` are about the IPv4 networks of those that are registered.
     To be carried out if anything is ``accepted``: first what goes, then what comes.
     """
 
@@ -89,6 +92,7 @@ class Plan:
         self.ended: list[CacheEntry] = []
         self.replaced: list[CacheEntry] = []
         self.refused: dict[int | None, BindingStatus] = {}
+        self.ipv4_answers: tuple[IPv4AddressAcknowledgement, ...] = ()
         self._request = request
         self._standing = {entry.ifid: entry for entry in bindings}
 
@@ -158,9 +162,11 @@ class Plan:
             expires_at=terms.expires_at,
             mobile_router=terms.mobile_router,
             link_local=self._request.update.link_local_compatible,
+            ipv4_prefixes=terms.ipv4.networks,
         )
         self._standing[claim.ifid] = entry
         self.registered.append(entry)
+        self.ipv4_answers = terms.ipv4.answers
 
     def overwrite(self) -> None:
         """Replace all bindings that the Binding Update does not name (RFC 5648 §6.2)."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mrouter.protocol.bindings import RouteEntry, UpdateListEntry
     from mrouter.protocol.events import Effect, EgressAddress, Event, Instant
     from mrouter.protocol.flow_bindings import FlowState, WantedFlow
+    from mrouter.protocol.ipv4_networks import IPv4State
     from mrouter.protocol.settings import MobileRouterSettings
     from mrouter.protocol.update_list import Binding
 
@@ -93,6 +94,11 @@ class DiscoveringMobileRouter:
     def flow_states(self) -> tuple[FlowState, ...]:
         """Where each of the wanted flows stands at the home agent, in their order."""
         return () if self._router is None else self._router.flow_states
+
+    @property
+    def ipv4_states(self) -> tuple[IPv4State, ...]:
+        """Where each IPv4 network on board stands at the home agent."""
+        return () if self._router is None else self._router.ipv4_states
 
     def next_deadline(self) -> float | None:
         """Return when ``handle`` wants a ``TimerFired``, in monotonic seconds; None for never."""

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 #: MAX_UPDATE_RATE: three a second).
 _UPDATE_INTERVAL = 1 / 3
 #: Octets of new flow bindings in one Binding Update, so that with 250 others' FIDs, four prefixes
-#: and a Home Address option it passes a link of 1280 octets whole.
-_BUDGET = 520
+#: of IPv6 and of IPv4 and a Home Address option it passes a link of 1280 octets whole.
+_BUDGET = 480
 #: FIDs in one Flow Summary option, whose length is one octet.
 _SUMMARY_SIZE = 127
 #: Octets of a Flow Identification with both its sub-options and all padding, and of each range in

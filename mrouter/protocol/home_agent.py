@@ -45,9 +45,11 @@ from mrouter.protocol.home_registration import (
 from mrouter.protocol.home_reports import (
     count_refusal,
     count_refused_flows,
+    count_refused_ipv4,
     note_entry,
     note_flows,
 )
+from mrouter.protocol.ipv4_networks import grant_ipv4
 from mrouter.protocol.keys import to_ntp_timestamp
 from mrouter.protocol.prefix_table import PrefixTable
 from mrouter.protocol.replay import ReplayGuard
@@ -307,7 +309,8 @@ class HomeAgent:
         lifetime = min(request.update.lifetime, allowed) // 4 * 4
         if lifetime < self._settings.min_lifetime:
             raise Refuse(BindingStatus.ADMINISTRATIVELY_PROHIBITED)
-        return Terms(prefixes, lifetime, now.monotonic + lifetime, mobile_router)
+        ipv4 = grant_ipv4(request.update.options, router)
+        return Terms(prefixes, lifetime, now.monotonic + lifetime, mobile_router, ipv4)
 
     def _carry_out(
         self, request: Request, router: ServedMobileRouter, plan: Plan, now: Instant
@@ -335,9 +338,15 @@ class HomeAgent:
                 is_changed = True
                 notes.append(note_flows(home, self._flows.count(home)))
             counted += count_refused_flows(flow_answers)
+        counted += count_refused_ipv4(plan.ipv4_answers)
         lifetime = plan.registered[0].lifetime if plan.registered else 0
         acknowledgement = self._answer(
-            request, plan.status, lifetime=lifetime, own=plan.own_statuses, more=flow_answers
+            request,
+            plan.status,
+            lifetime=lifetime,
+            own=plan.own_statuses,
+            first=plan.ipv4_answers,
+            more=flow_answers,
         )
         # Forwarding stands before it is acknowledged.
         changed = [BindingsChanged()] if is_changed else []
@@ -359,15 +368,20 @@ class HomeAgent:
         sequence: int | None = None,
         lifetime: int = 0,
         own: Mapping[int | None, BindingStatus] | None = None,
+        first: Iterable[MobilityOption] = (),
         more: Iterable[MobilityOption] = (),
     ) -> SendPacket:
-        """Build the answer; ``own`` are single bindings' statuses that aren't the whole's."""
+        """Build the answer; ``own`` are single bindings' statuses that aren't the whole's.
+
+        ``first`` and ``more`` are options before and after those that name bindings: an IPv4
+        Address Acknowledgement has to stand before any Binding Identifier (RFC 5648 §8.2).
+        """
         acknowledgement = BindingAcknowledgement(
             status=status,
             sequence=request.update.sequence if sequence is None else sequence,
             lifetime=lifetime,
             mobile_router=request.update.mobile_router and self._settings.nemo,
-            options=(*copy_informations(request.informations, own or {}), *more),
+            options=(*first, *copy_informations(request.informations, own or {}), *more),
         )
         return build_acknowledgement(
             self._settings, request.home_address, request.reply_path, acknowledgement

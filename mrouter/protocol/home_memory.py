@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.answers import ReplyPath
 from mrouter.protocol.flow_table import may_steer
+from mrouter.protocol.ipv4_networks import keep_permitted
 from mrouter.protocol.prefix_table import permits
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def list_restorable(
         association = next((a for a in router.security if a.spi == saved.spi), None)
         if router.security and association is None:
             continue  # made under a key that is accepted no longer
+        ipv4_prefixes = keep_permitted(entry.ipv4_prefixes, router.ipv4_prefixes)
+        entry = replace(entry, ipv4_prefixes=ipv4_prefixes)
         yield entry, ReplyPath(saved.destination, association, saved.timestamp)
 
 

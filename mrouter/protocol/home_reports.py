@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mrouter.protocol.events import Counted, Noted
 from mrouter.protocol.statuses import name_status
-from mrouter.wire.constants import BindingStatus, FlowStatus
+from mrouter.wire.constants import FIRST_IPV4_REFUSAL, BindingStatus, FlowStatus, IPv4Status
 from mrouter.wire.options import FlowIdentification
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv6Address
 
     from mrouter.protocol.bindings import CacheEntry
-    from mrouter.wire.options import MobilityOption
+    from mrouter.wire.options import IPv4AddressAcknowledgement, MobilityOption
 
 
 def count_refusal(status: BindingStatus) -> Counted:
@@ -33,6 +33,15 @@ def count_refused_flows(answers: Iterable[MobilityOption]) -> list[Counted]:
         Counted("flow-binding-refused", FlowStatus(answer.status).name.lower().replace("_", "-"))
         for answer in answers
         if isinstance(answer, FlowIdentification) and answer.status
+    ]
+
+
+def count_refused_ipv4(answers: Iterable[IPv4AddressAcknowledgement]) -> list[Counted]:
+    """Return what to count for the IPv4 Address Acknowledgements of an answer."""
+    return [
+        Counted("ipv4-prefix-refused", IPv4Status(answer.status).name.lower().replace("_", "-"))
+        for answer in answers
+        if answer.status >= FIRST_IPV4_REFUSAL
     ]
 
 

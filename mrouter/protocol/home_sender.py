@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.flow_push import FlowPusher
+from mrouter.protocol.ipv4_networks import IPv4Answers
 from mrouter.protocol.keys import Timestamps
 from mrouter.protocol.overwriting import Overwriting
 from mrouter.protocol.send_rate import SendRate
@@ -30,8 +31,8 @@ class HomeSender:
     """Makes one binding's Binding Update after the other; ``kept`` are those of a former run.
 
     "The sequence number value MUST be shared among all the Binding Update List entries related to
-    Binding Updates sent to a particular home agent" (RFC 5648 §4.1). ``flows`` are what the home
-    agent is asked for.
+    Binding Updates sent to a particular home agent" (RFC 5648 §4.1). ``flows`` and ``ipv4`` are
+    what the home agent is asked for.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class HomeSender:
         self._stamps = Timestamps()
         self._rates: dict[IPv6Address, SendRate] = {}  # by care-of address
         self.flows = FlowPusher()
+        self.ipv4 = IPv4Answers(settings.ipv4_prefixes)
 
     def forget_idle(self, now: float) -> None:
         """Forget the care-of addresses that nothing has been sent about lately."""
@@ -106,7 +108,8 @@ class HomeSender:
         self._overwriting.take_acceptance(binding, bindings, now)
         if fresh:
             self.flows.retry_refused()
-        return self.flows.take_answer(binding.flow_request, acknowledgement)
+        binding.ipv4_prefixes, effects = self.ipv4.take(acknowledgement.options)
+        return effects + self.flows.take_answer(binding.flow_request, acknowledgement)
 
     def correct(
         self, binding: Binding, acknowledgement: BindingAcknowledgement, unix: float

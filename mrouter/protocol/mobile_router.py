@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mrouter.protocol.bindings import RouteEntry, UpdateListEntry
     from mrouter.protocol.events import Effect, Event, Instant
     from mrouter.protocol.flow_bindings import FlowState
+    from mrouter.protocol.ipv4_networks import IPv4State
     from mrouter.protocol.settings import MobileRouterSettings
     from mrouter.protocol.update_list import Binding
 
@@ -62,6 +63,11 @@ class MobileRouter:
     def flow_states(self) -> tuple[FlowState, ...]:
         """Where each of the wanted flows stands at the home agent, in their order."""
         return self._home.flow_states
+
+    @property
+    def ipv4_states(self) -> tuple[IPv4State, ...]:
+        """Where each IPv4 network on board stands at the home agent."""
+        return self._home.ipv4_states
 
     def next_deadline(self) -> float | None:
         """Return when ``handle`` wants a ``TimerFired``, in monotonic seconds; None for never."""

@@ -17,6 +17,7 @@ from mrouter.protocol.events import (
     StopRequested,
 )
 from mrouter.protocol.home_sender import HomeSender
+from mrouter.protocol.ipv4_networks import keep_permitted
 from mrouter.protocol.statuses import name_status
 from mrouter.protocol.update_list import (
     RENEWAL_RETRY,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from mrouter.protocol.bindings import UpdateListEntry
     from mrouter.protocol.events import Effect, EgressAddress, Event, Instant
     from mrouter.protocol.flow_bindings import FlowState, WantedFlow
+    from mrouter.protocol.ipv4_networks import IPv4State
     from mrouter.protocol.settings import MobileRouterSettings
     from mrouter.protocol.update_list import Binding
     from mrouter.wire.messages import Packet
@@ -74,6 +76,8 @@ class HomeRegistrar:
         self._lifetime = min(max(settings.lifetime // 4 * 4, 4), 262140)
         self._addresses: tuple[EgressAddress, ...] = ()
         self._bindings = list(kept)
+        for binding in self._bindings:  # the configuration may be another one by now
+            binding.ipv4_prefixes = keep_permitted(binding.ipv4_prefixes, settings.ipv4_prefixes)
         self._last_ifids = {binding.egress.link: binding.ifid for binding in self._bindings}
         self._single = any(binding.plain for binding in self._bindings)
         self._stopped = False
@@ -83,6 +87,11 @@ class HomeRegistrar:
     def flow_states(self) -> tuple[FlowState, ...]:
         """Where each of the wanted flows stands at the home agent, in their order."""
         return self._sender.flows.states
+
+    @property
+    def ipv4_states(self) -> tuple[IPv4State, ...]:
+        """Where each IPv4 network on board stands at the home agent."""
+        return self._sender.ipv4.states
 
     def want_flows(self, flows: tuple[WantedFlow, ...]) -> None:
         """Take over what is wanted for the downlink; ``handle`` draws the consequences."""

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ipaddress import IPv6Address, IPv6Network
+    from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 
 #: Seconds that a binding may live which return routability has authorized (RFC 6275 §12).
@@ -54,7 +54,8 @@ class MobileRouterSettings:
     before it is repeated: longer than the home agent's duplicate address detection (RFC 6275 §13,
     InitialBindackTimeoutFirstReg). ``follow_rfc5648``: the option that names a binding holds its
     care-of address, and the first Binding Update overwrites what stands (RFC 5648 §5.2, §5.9);
-    the draft has neither.
+    the draft has neither. ``ipv4_prefixes`` are the IPv4 networks on board, none within another:
+    the home agent is asked for them beside IPv6, which does not depend on its answer (RFC 5555).
     """
 
     home_address: IPv6Address
@@ -68,6 +69,7 @@ class MobileRouterSettings:
     route_lifetime: int = MAX_RR_BINDING_LIFETIME
     first_registration_timeout: float = INITIAL_BINDACK_TIMEOUT_FIRST_REG
     follow_rfc5648: bool = False
+    ipv4_prefixes: tuple[IPv4Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,15 @@ class ServedMobileRouter:
     """A mobile router that the home agent serves: one row of RFC 3963 §6.1.2's prefix table.
 
     ``security`` holds every association that is accepted (two while a key is rotated); it is
-    empty only where the configuration says that IPsec protects the signalling.
+    empty only where the configuration says that IPsec protects the signalling. ``ipv4_prefixes``
+    are the IPv4 networks that it may register (RFC 5555 §4.5).
     """
 
     home_address: IPv6Address
     prefixes: tuple[IPv6Network, ...]
     security: tuple[SecurityAssociation, ...]
     name: str = ""
+    ipv4_prefixes: tuple[IPv4Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

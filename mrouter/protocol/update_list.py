@@ -11,7 +11,7 @@ from mrouter.protocol.settings import INITIAL_BINDACK_TIMEOUT_FIRST_REG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
-    from ipaddress import IPv6Address
+    from ipaddress import IPv4Network, IPv6Address
     from random import Random
 
     from mrouter.protocol.flow_push import FlowRequest
@@ -57,7 +57,7 @@ class Binding:
     ``interval`` is how long it waits for its answer, ``first_interval`` how long a first one. A
     ``plain`` binding is registered without CoAINFO. ``replaces`` is the one that ends when this
     one, with a fresh IFID, is accepted. ``overwrote``: a Binding Update since its last acceptance
-    had the O flag.
+    had the O flag. ``ipv4_prefixes`` are what its last acceptance granted.
     """
 
     egress: EgressAddress
@@ -82,6 +82,7 @@ class Binding:
     renew_at: float | None = None
     replaces: Binding | None = None
     overwrote: bool = False
+    ipv4_prefixes: tuple[IPv4Network, ...] = ()
 
     @property
     def key(self) -> tuple[str, IPv6Address]:
@@ -235,6 +236,7 @@ class Binding:
             expires_at=self.expires_at,
             usable=self.usable,
             plain=self.plain,
+            ipv4_prefixes=self.ipv4_prefixes if self.usable else (),
         )
 
 
@@ -297,12 +299,13 @@ def restore_binding(
         held_until=entry.expires_at or now,
         due_at=now,
         renew_at=None if ifid_renewal is None or entry.plain else now + ifid_renewal,
+        ipv4_prefixes=entry.ipv4_prefixes,
     )
 
 
 def describe_for_dataplane(bindings: Iterable[Binding]) -> tuple[tuple[object, ...], ...]:
     """Return what of ``bindings`` has a bearing on forwarding, for comparison."""
-    return tuple((b.slot, b.ifid, b.egress, b.usable, b.plain) for b in bindings)
+    return tuple((b.slot, b.ifid, b.egress, b.usable, b.plain, b.ipv4_prefixes) for b in bindings)
 
 
 def note_binding(name: str, binding: Binding, *more: tuple[str, str]) -> Noted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mrouter.protocol.events import SendPacket
+from mrouter.protocol.ipv4_networks import request_ipv4
 from mrouter.wire.messages import BindingUpdate, Packet
 from mrouter.wire.options import (
     AlternateCareOfAddress,
@@ -86,6 +87,9 @@ def _build_options(
     if settings.explicit and lifetime:
         # "SHOULD NOT include any" in a de-registration (RFC 3963 §5.8)
         options += [MobileNetworkPrefix(prefix) for prefix in settings.prefixes]
+    if lifetime:
+        # in every Binding Update: one without would take IPv4 from its bindings (RFC 5555 §4.4.2)
+        options += request_ipv4(settings.ipv4_prefixes)
     options += flows
     if binding.timestamp is not None:
         options.append(ReplayProtection(binding.timestamp))

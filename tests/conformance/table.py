@@ -26,6 +26,7 @@ DOCUMENTS = (
     "rfc5648",
     "rfc6089",
     "rfc6088",
+    "rfc5555",
 )
 """The stems of the files in `requirements/`, in the order of the table."""
 
@@ -138,7 +139,7 @@ def _render_introduction() -> str:
     return """# Conformance
 
 Every MUST, SHOULD and MAY of the draft and of RFC 3963, 4285, 5648, 6089 and 6088, and of the parts
-of RFC 6275 that apply, with the test that holds it or the reason why there is none.
+of RFC 6275 and 5555 that apply, with the test that holds it or the reason why there is none.
 
 - **Held by a test**: the test named fails when the code does not do it. A test is a conversation:
   messages in, messages out, with a fixed clock and seed (`tests/conformance`), or real packets in
