@@ -28,6 +28,8 @@ def render_status(status: dict[str, Any]) -> RenderableType:
     tables = []
     if status["role"] == "mobile-router":
         tables = [_render_links(status), _render_policies(status)]
+        if status["ipv4_prefixes"]:
+            tables.append(_render_ipv4(status))
         if status["routes"]:
             tables.append(_render_routes(status))
     return Group(head, *tables, _render_bindings(status), _render_counters(status))
@@ -67,6 +69,13 @@ def _render_policies(status: dict[str, Any]) -> Table:
     return table
 
 
+def _render_ipv4(status: dict[str, Any]) -> Table:
+    table = make_table("IPv4 on board", "network", "home agent")
+    for row in status["ipv4_prefixes"]:
+        table.add_row(row["prefix"], row["state"])
+    return table
+
+
 def _render_routes(status: dict[str, Any]) -> Table:
     names = ("correspondent", "care-of address", "IFID", "IFPRI", "state", "left", "in use")
     table = make_table("Optimized routes", *names)
@@ -85,8 +94,11 @@ def _render_routes(status: dict[str, Any]) -> Table:
 
 def _render_bindings(status: dict[str, Any]) -> Table:
     who = _BOUND[status["role"]]
-    table = make_table("Bindings", who, "care-of address", "IFID", "IFPRI", "state", "left")
+    names = [who, "care-of address", "IFID", "IFPRI", "state", "left"]
+    has_ipv4 = any(binding.get("ipv4_prefixes") for binding in status["bindings"])
+    table = make_table("Bindings", *names, *(["IPv4"] if has_ipv4 else []))
     for binding in status["bindings"]:
+        ipv4 = ", ".join(binding["ipv4_prefixes"]) or "-" if has_ipv4 else None
         table.add_row(
             binding[who],
             binding["care_of_address"],
@@ -94,6 +106,7 @@ def _render_bindings(status: dict[str, Any]) -> Table:
             str(binding["ifpri"]),
             binding.get("state", "bound"),
             f"{binding['lifetime_left']:.0f} s",
+            *([] if ipv4 is None else [ipv4]),
         )
     return table
 

@@ -235,6 +235,7 @@ class HomeAgentAgent(Agent):
                     "ifpri": entry.ifpri,
                     "slot": entry.slot,
                     "prefixes": [str(prefix) for prefix in entry.prefixes],
+                    "ipv4_prefixes": [str(prefix) for prefix in entry.ipv4_prefixes],
                     "lifetime_left": round(entry.expires_at - now, 3),
                 }
                 for entry in self._role.entries

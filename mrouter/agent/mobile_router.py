@@ -21,7 +21,12 @@ from mrouter.agent.memory import (
     encode_router_memory,
 )
 from mrouter.agent.policies_in_force import PoliciesInForce
-from mrouter.agent.router_status import describe_entry, describe_link, describe_prefix
+from mrouter.agent.router_status import (
+    describe_entry,
+    describe_ipv4,
+    describe_link,
+    describe_prefix,
+)
 from mrouter.agent.waiting import Waiting
 from mrouter.control import ControlError
 from mrouter.dataplane.mobile_router import (
@@ -336,6 +341,7 @@ class MobileRouterAgent(Agent):
             "home_agent": str(self._role.home_agent),
             "route_optimization": self._optimization.value,
             "prefixes": [str(prefix) for prefix in self._settings.prefixes],
+            "ipv4_prefixes": describe_ipv4(self._settings.ipv4_prefixes, self._role.ipv4_states),
             "home_prefixes": [describe_prefix(each) for each in self._prefix_watch.prefixes],
             "links": [describe_link(link, counters) for link in self._links],
             "bindings": [

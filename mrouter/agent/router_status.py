@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 from mrouter.agent.base import NO_TRAFFIC, Traffic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv4Network
+
     from mrouter.agent.usage import UsageLedger
     from mrouter.links.egress import EgressLink
     from mrouter.protocol.bindings import UpdateListEntry
+    from mrouter.protocol.ipv4_networks import IPv4State
     from mrouter.wire.home_discovery import HomePrefix
 
 
@@ -50,7 +54,18 @@ def describe_entry(entry: UpdateListEntry, now: float) -> dict[str, Any]:
         "usable": entry.usable,
         "lifetime_left": round(left, 3),
         "status": entry.status,
+        "ipv4_prefixes": [str(prefix) for prefix in entry.ipv4_prefixes],
     }
+
+
+def describe_ipv4(
+    networks: Iterable[IPv4Network], states: Iterable[IPv4State]
+) -> list[dict[str, Any]]:
+    """Return the IPv4 networks on board; those without a state have no home agent yet."""
+    names = {state.network: state.name for state in states}
+    return [
+        {"prefix": str(network), "state": names.get(network, "pending")} for network in networks
+    ]
 
 
 def describe_traffic(ledger: UsageLedger) -> list[dict[str, Any]]:

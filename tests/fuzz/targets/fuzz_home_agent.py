@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from itertools import groupby
 
 from protocol_world import (
@@ -55,6 +55,7 @@ from mrouter.wire.messages import BindingUpdate, CareOfTestInit, HomeTestInit, P
 from mrouter.wire.options import (
     AlternateCareOfAddress,
     CareOfAddressInformation,
+    IPv4HomeAddress,
     MnHaAuthentication,
     MobileNetworkPrefix,
     ReplayProtection,
@@ -65,9 +66,10 @@ NODE_HOME = IPv6Address("2001:db8:aaaa::400")
 NEXT_KEY = replace(KEY, spi=258, key=b"the next key")
 NODE_KEY = replace(KEY, spi=300, key=b"the node's key")
 KEYLESS_PREFIX = IPv6Network("2001:db8:eeee::/64")
+LAN, OTHER_LAN = IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24")
 SERVED = (
-    ServedMobileRouter(HOME, (PREFIX,), (KEY, NEXT_KEY)),
-    ServedMobileRouter(OTHER_HOME, (OTHER_PREFIX,), (OTHER_KEY,)),
+    ServedMobileRouter(HOME, (PREFIX,), (KEY, NEXT_KEY), ipv4_prefixes=(LAN,)),
+    ServedMobileRouter(OTHER_HOME, (OTHER_PREFIX,), (OTHER_KEY,), ipv4_prefixes=(OTHER_LAN,)),
     ServedMobileRouter(KEYLESS_HOME, (KEYLESS_PREFIX,), ()),
     ServedMobileRouter(NODE_HOME, (), (NODE_KEY,)),
 )
@@ -80,6 +82,7 @@ NESTED = (PREFIX[2], OTHER_PREFIX[2], KEYLESS_PREFIX[2])
 CARE_OF_ADDRESSES = (LTE.address, WIFI.address, SAT.address, *NESTED, HOME, HOME_AGENT)
 SOURCES = (*CARE_OF_ADDRESSES, OTHER_HOME, KEYLESS_HOME, IPv6Address("fe80::1"))
 PREFIXES = (PREFIX, OTHER_PREFIX, next(PREFIX.subnets(8)), IPv6Network("::/0"))
+NETWORKS = (LAN, OTHER_LAN, next(LAN.subnets(3)), IPv4Network("0.0.0.0/8"))
 ANYCAST = find_anycast_address(AGENT.home_prefixes[0])
 
 
@@ -140,6 +143,7 @@ class _Life:
         more = pick_flow_options(story, router.prefixes) if story.chance() else []
         if router.prefixes and story.chance():
             more.append(MobileNetworkPrefix(story.pick(PREFIXES)))
+        more += self._ask_for_ipv4()
         update = BindingUpdate(
             self._find_sequence(router.home_address),
             story.pick((120, 120, 8, 0)),
@@ -152,6 +156,14 @@ class _Life:
         source = story.pick(CARE_OF_ADDRESSES)
         key = story.pick(router.security or (None,))
         self._send(Packet(source, HOME_AGENT, update, router.home_address), key, key)
+
+    def _ask_for_ipv4(self):
+        story = self.story
+        networks = [story.pick(NETWORKS) for _ in range(story.pick((0, 0, 1, 2)))]
+        return [
+            IPv4HomeAddress(story.pick((each[0], each[9])), each.prefixlen, story.chance())
+            for each in networks
+        ]
 
     def _find_sequence(self, home):
         """Return a number that follows all of ``home``'s, unless those are far apart."""
@@ -170,6 +182,7 @@ class _Life:
             options += map(MobileNetworkPrefix, {story.pick(PREFIXES), story.pick(PREFIXES)})
         if story.chance():
             options += pick_flow_options(story, PREFIXES)
+        options += self._ask_for_ipv4()
         if story.number(0, 3):
             options.append(self._stamp(story.pick((0, 0, 0, 3, -3, 100))))
         update = BindingUpdate(
@@ -327,6 +340,12 @@ class _Life:
                     any(prefix.subnet_of(own) for own in router.prefixes)
                     for prefix in entry.prefixes
                 ), "another's prefix"
+                assert all(
+                    any(network.subnet_of(own) for own in router.ipv4_prefixes)
+                    for network in entry.ipv4_prefixes
+                ), "another's IPv4 network"
+                ordered = sorted(entry.ipv4_prefixes)
+                assert not any(map(IPv4Network.overlaps, ordered, ordered[1:]))
         deadline = self.agent.next_deadline()
         ends = [entry.expires_at for entry in self.agent.entries]
         assert not ends or (deadline is not None and deadline <= min(ends))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 
 from protocol_world import HOME, HOME_AGENT, KEY, LTE, OTHER_KEY, ROUTER
 from route_world import CORRESPONDENT
@@ -69,6 +69,8 @@ from mrouter.wire.options import (
     BindingAuthorizationData,
     BindingRefreshAdvice,
     CareOfAddressInformation,
+    IPv4AddressAcknowledgement,
+    IPv4HomeAddress,
     MnHaAuthentication,
     ReplayProtection,
 )
@@ -78,6 +80,7 @@ _CROWDED_STEPS = 8
 #: How many messages are remembered, to be answered.
 _REMEMBERED = 12
 _RECENT = 4
+_NETWORKS = (IPv4Network("192.0.2.0/24"), IPv4Network("10.0.0.0/9"))
 
 
 def test_one_input(data):
@@ -102,6 +105,7 @@ class _Life:
             ifid_renewal=story.pick((None, 30.0)),
             correspondents=(CORRESPONDENT,),
             route_lifetime=story.pick((420, 4)),
+            ipv4_prefixes=story.pick((_NETWORKS, _NETWORKS[:1], ())),
         )
         self.vehicle = Vehicle(self._make_role(), story)
         self.addresses = ()
@@ -192,12 +196,25 @@ class _Life:
             update.sequence,
             update.lifetime,
             mobile_router=update.mobile_router,
-            options=tuple(option for option in update.options if isinstance(option, kept)),
+            options=(
+                *[
+                    IPv4AddressAcknowledgement(0, option.address, option.prefix_length)
+                    for option in update.options
+                    if isinstance(option, IPv4HomeAddress)
+                ],
+                *[option for option in update.options if isinstance(option, kept)],
+            ),
         )
 
     def _make_odd_answer(self, update):
         story = self.story
         options = [BindingRefreshAdvice(4 * story.number(0, 40))] if story.chance() else []
+        for network in _NETWORKS:
+            if story.chance():
+                status = story.pick((0, 0, 127, 128, 133, 255))
+                length = story.number(1, 32) if status < 128 else 0
+                address = story.pick((network[0], network[1]))
+                options.append(IPv4AddressAcknowledgement(status, address, length))
         information = find_option(update, CareOfAddressInformation)
         if information is not None and story.number(0, 3):
             options.append(information)
@@ -381,6 +398,10 @@ class _Life:
         present = {(address.link, address.address) for address in self.addresses}
         for entries in bindings.values():
             for entry in entries:
+                assert all(
+                    any(network.subnet_of(own) for own in self.settings.ipv4_prefixes)
+                    for network in entry.ipv4_prefixes
+                ), "an IPv4 network that is not on board"
                 if entry.usable:
                     assert entry.expires_at is not None
                     assert not fired or entry.expires_at > self.story.monotonic

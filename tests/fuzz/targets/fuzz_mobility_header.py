@@ -6,7 +6,7 @@ from good_packets import serialize_signalling
 from hostile_packets import SURE_TO_FIT, mark_seed, read_hostile
 
 from mrouter.errors import ParseError
-from mrouter.wire.options import FlowIdentification
+from mrouter.wire.options import CareOfAddressInformation, FlowIdentification
 from mrouter.wire.packet import parse_packet, serialize_packet
 
 
@@ -18,7 +18,8 @@ def test_one_input(data):
         parsed = parse_packet(packet, fmt)
     except ParseError:
         return
-    if any(isinstance(o, FlowIdentification) and o.malformed for o in parsed.message.options):
+    bindings = (CareOfAddressInformation, FlowIdentification)
+    if any(isinstance(o, bindings) and o.malformed for o in parsed.message.options):
         return  # what was wrong with it is not kept
     try:
         written = serialize_packet(parsed, fmt)

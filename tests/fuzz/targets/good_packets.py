@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from hostile_packets import FORMATS
 
@@ -33,6 +33,8 @@ from mrouter.wire.options import (
     CareOfAddressInformation,
     FlowIdentification,
     FlowSummary,
+    IPv4AddressAcknowledgement,
+    IPv4HomeAddress,
     MnHaAuthentication,
     MobileNetworkPrefix,
     NonceIndices,
@@ -47,6 +49,7 @@ HOME = IPv6Address("2001:db8:aaaa::100")
 CARE_OF_ADDRESS = IPv6Address("2001:db8:1::10")
 CORRESPONDENT = IPv6Address("2001:db8:dddd::1")
 PREFIX = IPv6Network("2001:db8:bbbb::/56")
+NETWORK = IPv4Address("192.0.2.0")
 SPI = 256
 
 _COOKIE = b"a cookie"
@@ -83,7 +86,12 @@ PACKETS = (
             home_registration=True,
             mobile_router=True,
             multiple=True,
-            options=(_INFORMATION, MobileNetworkPrefix(PREFIX), *_SIGNED),
+            options=(
+                _INFORMATION,
+                MobileNetworkPrefix(PREFIX),
+                IPv4HomeAddress(NETWORK, 24, request_prefix=True),
+                *_SIGNED,
+            ),
         ),
         home_address=HOME,
     ),
@@ -108,6 +116,8 @@ PACKETS = (
             mobile_router=True,
             options=(
                 BindingRefreshAdvice(60),
+                IPv4AddressAcknowledgement(0, NETWORK, 24),
+                IPv4AddressAcknowledgement(129, NETWORK),
                 _INFORMATION,
                 *_SIGNED,
                 UnknownOption(9, b"\x02any AAA's authenticator"),

@@ -69,7 +69,7 @@ def list_bindings(role):
 def list_usable(bindings):
     """Return what traffic may go by of what ``list_bindings`` gave, as values to compare."""
     return {
-        (peer, each.link, each.care_of_address, each.ifid, each.slot)
+        (peer, each.link, each.care_of_address, each.ifid, each.slot, each.ipv4_prefixes)
         for peer, entries in bindings.items()
         for each in entries
         if each.usable

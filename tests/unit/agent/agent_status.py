@@ -51,6 +51,7 @@ def make_binding(link, *, usable=True, left=42.4):
         "usable": usable,
         "lifetime_left": left,
         "status": 1 if usable else None,
+        "ipv4_prefixes": [],
     }
 
 
@@ -61,6 +62,7 @@ def make_mobile_router(**changes):
         "home_address": "2001:db8:f1::100",
         "home_agent": "2001:db8:f0::2",
         "prefixes": ["2001:db8:a1::/64"],
+        "ipv4_prefixes": [],
         "links": [make_link("lte"), make_link("sat", up=False)],
         "bindings": [
             make_binding("lte"),
@@ -102,6 +104,7 @@ def make_home_agent(**changes):
         "ifpri": 0,
         "slot": 1,
         "prefixes": ["2001:db8:a1::/64"],
+        "ipv4_prefixes": [],
         "lifetime_left": 30.0,
     }
     return {

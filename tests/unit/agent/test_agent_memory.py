@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from dataclasses import replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
@@ -36,6 +36,7 @@ CACHE_ENTRY = CacheEntry(
     lifetime=60,
     expires_at=1234.5,
     mobile_router=True,
+    ipv4_prefixes=(IPv4Network("192.0.2.0/24"), IPv4Network("10.0.0.0/8")),
 )
 UPDATE_ENTRY = UpdateListEntry(
     link="lte",
@@ -49,6 +50,7 @@ UPDATE_ENTRY = UpdateListEntry(
     status=1,
     expires_at=1234.5,
     usable=True,
+    ipv4_prefixes=(IPv4Network("192.0.2.0/24"),),
 )
 
 
@@ -106,6 +108,20 @@ def test_a_home_agents_memory_from_before_flow_bindings_is_understood():
     content = through_json(encode_home_memory(memory))
     del content["flows"], content["flows_taken_at"]
     assert decode_home_memory(content) == memory
+
+
+def test_memory_from_before_ipv4_is_understood():
+    home = HomeAgentMemory(bindings=(SavedBinding(CACHE_ENTRY, COA, 256, 5),))
+    router = MobileRouterMemory(HOME, (UPDATE_ENTRY,))
+    contents = [through_json(encode_home_memory(home)), through_json(encode_router_memory(router))]
+    for content in contents:
+        del content["bindings"][0]["ipv4_prefixes"]
+    saved, entry = (
+        decode_home_memory(contents[0]).bindings[0],
+        decode_router_memory(contents[1]).bindings[0],
+    )
+    assert saved.entry == replace(CACHE_ENTRY, ipv4_prefixes=())
+    assert entry == replace(UPDATE_ENTRY, ipv4_prefixes=())
 
 
 def test_a_mobile_routers_memory_comes_back_as_it_was():

@@ -49,6 +49,24 @@ def test_a_binding_shows_what_names_it_and_how_long_it_lasts():
     assert find_row(text, "42 s") == ["lte", "2001:db8::1", "17", "0", "registered", "42 s"]
 
 
+def test_bindings_show_their_ipv4_networks_where_any_has_some():
+    bindings = make_mobile_router()["bindings"]
+    bindings[0]["ipv4_prefixes"] = ["192.0.2.0/24", "198.51.100.0/24"]
+    text = render(make_mobile_router(links=[], policies=[], bindings=bindings))
+    assert find_row(text, "42 s")[5:] == ["42 s", "192.0.2.0/24, 198.51.100.0/24"]
+    assert find_row(text, "50 s")[5:] == ["50 s", "-"]
+    (binding,) = make_home_agent()["bindings"]
+    bound = {**binding, "ipv4_prefixes": ["192.0.2.0/24"]}
+    assert find_row(render(make_home_agent(bindings=[bound])), "vehicle")[-1] == "192.0.2.0/24"
+
+
+def test_ipv4_on_board_shows_what_the_home_agent_says_of_it():
+    networks = [{"prefix": "192.0.2.0/24", "state": "not-supported"}]
+    text = render(make_mobile_router(ipv4_prefixes=networks))
+    assert find_row(text, "192.0.2.0/24") == ["192.0.2.0/24", "not-supported"]
+    assert "IPv4" not in render(make_mobile_router())
+
+
 def test_a_home_agent_shows_whose_binding_it_is_and_none_for_a_plain_ones_ifid():
     row = find_row(render(make_home_agent()), "vehicle")
     assert row == ["vehicle", "2001:db8:1::2", "-", "0", "bound", "30 s"]
