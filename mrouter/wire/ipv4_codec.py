@@ -12,7 +12,7 @@ from mrouter.wire.constants import FIRST_IPV4_REFUSAL, OptionType
 from mrouter.wire.options import IPv4AddressAcknowledgement, IPv4HomeAddress
 from mrouter.wire.parse_errors import Reason
 
-#: Octets of either option's data: "It MUST be set to 6" (RFC 5555 §3.1.1, §3.2.1).
+#: Octets of either option's data (RFC 5555 §3.1.1, §3.2.1).
 IPV4_OPTION_LENGTH = 6
 
 _LONGEST_PREFIX = 32
