@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
+from mrouter.links.quotas import QuotaState
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -148,6 +150,7 @@ def _make_mobile_router(status: dict[str, Any]) -> Iterator[Metric]:
         left = max((binding["lifetime_left"] for binding in usable), default=0.0)
         lifetime.add_metric([link["name"]], left)
     yield from (up, registered, lifetime)
+    yield from _make_quotas(status)
     yield from _make_traffic(
         "mrouter_link",
         "tunnelled by the link, with the outer header",
@@ -173,6 +176,35 @@ def _make_mobile_router(status: dict[str, Any]) -> Iterator[Metric]:
         pushed.add_metric([policy["name"]], float(policy["downlink"] == "accepted"))
     yield pushed
     yield from _make_routes(status)
+
+
+def _make_quotas(status: dict[str, Any]) -> Iterator[Metric]:
+    cost = GaugeMetricFamily(
+        "mrouter_link_cost", "Cost of the link, as configured: lower is cheaper.", labels=["link"]
+    )
+    used = GaugeMetricFamily(
+        "mrouter_link_quota_used_bytes",
+        "Bytes that the link has carried in the running period of its quota.",
+        labels=["link"],
+    )
+    limit = GaugeMetricFamily(
+        "mrouter_link_quota_limit_bytes",
+        "Bytes that the link may carry in a period of its quota.",
+        labels=["link"],
+    )
+    state = GaugeMetricFamily(
+        "mrouter_link_quota_state",
+        "0 while the link is under its quota, 1 from the warn threshold on, 2 from stop on.",
+        labels=["link"],
+    )
+    for link in status["links"]:
+        cost.add_metric([link["name"]], link["cost"])
+        quota = link["quota"]
+        if quota is not None:
+            used.add_metric([link["name"]], quota["used"])
+            limit.add_metric([link["name"]], quota["limit"])
+            state.add_metric([link["name"]], QuotaState(quota["state"]).rank)
+    yield from (cost, used, limit, state)
 
 
 def _make_routes(status: dict[str, Any]) -> Iterator[Metric]:

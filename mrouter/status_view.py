@@ -30,6 +30,8 @@ def render_status(status: dict[str, Any]) -> RenderableType:
         tables = [_render_links(status), _render_policies(status)]
         if status["ipv4_prefixes"]:
             tables.append(_render_ipv4(status))
+        if any(link["cost"] or link["quota"] for link in status["links"]):
+            tables.insert(1, _render_quotas(status))
         if status["routes"]:
             tables.append(_render_routes(status))
     return Group(head, *tables, _render_bindings(status), _render_counters(status))
@@ -53,6 +55,24 @@ def _describe_state(link: dict[str, Any]) -> str:
     if not link["up"]:
         return f"down: {link['reason']}"
     return "at home" if link["at_home"] else "up"
+
+
+def _render_quotas(status: dict[str, Any]) -> Table:
+    table = make_table("Costs and quotas", "link", "cost", "used", "limit", "state", "since")
+    for link in status["links"]:
+        quota = link["quota"]
+        if quota is None:
+            table.add_row(link["name"], str(link["cost"]), "-", "-", "no quota", "-")
+            continue
+        table.add_row(
+            link["name"],
+            str(link["cost"]),
+            format_bytes(quota["used"]),
+            f"{format_bytes(quota['limit'])} {quota['period']}",
+            quota["state"],
+            quota["period_start"],
+        )
+    return table
 
 
 def _render_policies(status: dict[str, Any]) -> Table:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.journal import note
+from mrouter.agent.private_file import read_boot_id, read_private, replace_private
 from mrouter.protocol.bindings import BindingState, CacheEntry, RouteEntry, UpdateListEntry
 from mrouter.protocol.correspondent_memory import CorrespondentNodeMemory
 from mrouter.protocol.flow_bindings import FlowBinding
@@ -23,13 +22,12 @@ from mrouter.wire.traffic_selectors import TrafficSelector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from typing import TypeVar
 
     T = TypeVar("T")
 
 _VERSION = 1
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_WRITABLE_BY_OTHERS = 0o022
 #: The fields of a traffic selector that are ranges of numbers.
 _NUMBERS = (
     "spi",
@@ -52,7 +50,7 @@ class MemoryFile:
         self._path = control_socket.with_name(f"{control_socket.name}.state")
         self._header = {
             "version": _VERSION,
-            "boot": _BOOT_ID.read_text(encoding="ascii").strip(),
+            "boot": read_boot_id(),
             "owner": owner,
         }
         self._saved = ""
@@ -61,7 +59,7 @@ class MemoryFile:
     def load(self, decode: Callable[[Any], T]) -> T | None:
         """Return what ``decode`` makes of what was saved; None if there is nothing of use."""
         try:
-            content = json.loads(self._read())
+            content = json.loads(read_private(self._path))
             if any(content.get(key) != value for key, value in self._header.items()):
                 note("state-ignored", reason="of another start, version or configuration")
                 return None
@@ -80,13 +78,8 @@ class MemoryFile:
         text = json.dumps({**self._header, "content": content})
         if text == self._saved:
             return
-        fresh = self._path.with_name(f"{self._path.name}.new")
         try:
-            fresh.unlink(missing_ok=True)
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            fresh.replace(self._path)
+            replace_private(self._path, text)
         except OSError as error:
             if not self._failing:
                 note("state-not-saved", logging.ERROR, error=str(error))
@@ -94,14 +87,6 @@ class MemoryFile:
             return
         self._failing = False
         self._saved = text
-
-    def _read(self) -> str:
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
-        with os.fdopen(descriptor, encoding="utf-8") as file:
-            status = os.fstat(descriptor)
-            if status.st_uid != os.geteuid() or status.st_mode & _WRITABLE_BY_OTHERS:
-                raise PermissionError(f"{self._path} could have been written by others")
-            return file.read()
 
 
 def encode_home_memory(memory: HomeAgentMemory) -> dict[str, Any]:

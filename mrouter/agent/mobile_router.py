@@ -21,10 +21,11 @@ from mrouter.agent.memory import (
     encode_router_memory,
 )
 from mrouter.agent.policies_in_force import PoliciesInForce
+from mrouter.agent.quota_watch import QuotaWatch
 from mrouter.agent.router_status import (
     describe_entry,
     describe_ipv4,
-    describe_link,
+    describe_links,
     describe_prefix,
 )
 from mrouter.agent.waiting import Waiting
@@ -99,6 +100,12 @@ class MobileRouterAgent(Agent):
         self._settings = config.settings
         self._policies = PoliciesInForce(policies, push=config.push_policies)
         super().__init__(config, f"{self._settings.home_address} {self._settings.home_agent}")
+        self._quotas = QuotaWatch(
+            config.links,
+            config.state_directory,
+            self._routes,
+            lambda: self._process([], apply=True),
+        )
         self._optimization = RouteOptimization[config.route_optimization.name]
         require_mip6(self._optimization)
         self._role = self._restore_role()
@@ -163,6 +170,7 @@ class MobileRouterAgent(Agent):
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.add_reader(self._unrecognized.fileno(), self._on_unrecognized)
+        self._quotas.start(loop)
         self._furnish(loop)
 
     def _furnish(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -173,6 +181,7 @@ class MobileRouterAgent(Agent):
         loop.remove_reader(self._unrecognized.fileno())
         self._unrecognized.close()
         self._waiting.furnish(loop, wanted=False)
+        self._quotas.stop()
 
     def _on_unrecognized(self) -> None:
         peers = {
@@ -343,7 +352,9 @@ class MobileRouterAgent(Agent):
             "prefixes": [str(prefix) for prefix in self._settings.prefixes],
             "ipv4_prefixes": describe_ipv4(self._settings.ipv4_prefixes, self._role.ipv4_states),
             "home_prefixes": [describe_prefix(each) for each in self._prefix_watch.prefixes],
-            "links": [describe_link(link, counters) for link in self._links],
+            "links": describe_links(
+                self._links, self._mobile.links, counters, self._quotas.describe()
+            ),
             "bindings": [
                 describe_entry(entry, now) for entry in sorted(self._role.entries, key=_preference)
             ],

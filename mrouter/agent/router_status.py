@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from mrouter.agent.base import NO_TRAFFIC, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from ipaddress import IPv4Network
 
     from mrouter.agent.usage import UsageLedger
+    from mrouter.config.model import LinkConfig
     from mrouter.links.egress import EgressLink
     from mrouter.protocol.bindings import UpdateListEntry
     from mrouter.protocol.ipv4_networks import IPv4State
@@ -26,8 +27,25 @@ def describe_prefix(prefix: HomePrefix) -> dict[str, Any]:
     }
 
 
-def describe_link(link: EgressLink, counters: Traffic) -> dict[str, Any]:
-    """Return how an egress link is, and what has gone by it."""
+def describe_links(
+    links: Iterable[EgressLink],
+    configured: Iterable[LinkConfig],
+    counters: Traffic,
+    quotas: Mapping[str, dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Return how the egress links are, what has gone by them, and how their ``quotas`` stand."""
+    costs = {link.name: link.cost for link in configured}
+    return [
+        {
+            **_describe_link(link, counters),
+            "cost": costs[link.name],
+            "quota": quotas.get(link.name),
+        }
+        for link in links
+    ]
+
+
+def _describe_link(link: EgressLink, counters: Traffic) -> dict[str, Any]:
     return {
         "name": link.name,
         "interface": link.interface,

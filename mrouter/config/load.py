@@ -209,6 +209,7 @@ def _make_mobile_router(file: MobileRouterFile) -> MobileRouterConfig:
         push_policies=table.push_policies,
         route_optimization=file.dataplane.route_optimization,
         discover=table.home_agent is None,
+        state_directory=file.state_directory,
         **_common(file),
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mrouter.links.quotas import Quota
     from mrouter.protocol.settings import (
         CorrespondentNodeSettings,
         HomeAgentSettings,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mrouter.wire.constants import Dialect
 
 DEFAULT_CONTROL_SOCKET = Path("/run/mrouter/mrouter.sock")
+DEFAULT_STATE_DIRECTORY = Path("/var/lib/mrouter")
 
 
 class LogLevel(Enum):
@@ -57,13 +59,14 @@ class IPv4Exit(Enum):
 class LinkConfig:
     """A way out of the vehicle: its name in policies, its egress interface, its IFPRI.
 
-    ``cost`` is what traffic costs there, in a unit of the operator's.
+    ``cost`` is in a unit of the operator's, lower is cheaper.
     """
 
     name: str
     interface: str
     ifpri: int
     cost: int = 0
+    quota: Quota | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,7 @@ class MobileRouterConfig(Config):
 
     ``push_policies``: the home agent is asked to obey them for what it sends (RFC 6089).
     ``discover``: its home agent is to be found; ``settings`` have the anycast address for it.
+    ``state_directory`` holds what is remembered for longer than the machine runs.
     """
 
     settings: MobileRouterSettings
@@ -97,6 +101,7 @@ class MobileRouterConfig(Config):
     push_policies: bool
     route_optimization: RouteOptimization = RouteOptimization.TUNNEL
     discover: bool = False
+    state_directory: Path = DEFAULT_STATE_DIRECTORY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,12 +20,14 @@ from pydantic import (
 from mrouter.config.ipv4 import IPv4Networks, point_to_ipv4_prefixes
 from mrouter.config.model import (
     DEFAULT_CONTROL_SOCKET,
+    DEFAULT_STATE_DIRECTORY,
     Encapsulation,
     IPv4Exit,
     LinkConfig,
     LogLevel,
     RouteOptimization,
 )
+from mrouter.config.quota import QuotaOfLink
 from mrouter.config.security import Associations, OneAssociation
 from mrouter.protocol.settings import (
     INITIAL_BINDACK_TIMEOUT_FIRST_REG,
@@ -58,6 +60,7 @@ _DAY = 86400
 _MOST_IPV4_NETWORKS = 16
 #: Instead of a home agent's address: look for one.
 _DISCOVER = "auto"
+_HIGHEST_COST = 1_000_000
 #: What fits into a sockaddr_un with its closing zero.
 _LONGEST_SOCKET_PATH = 107
 _DEFAULT_LISTEN = ("::1", 9362)
@@ -237,15 +240,19 @@ class LinkTable(StrictModel):
     name: Name = Field(examples=['name = "lte"'])
     interface: InterfaceName = Field(examples=['interface = "wwan0"'])
     ifpri: Annotated[int, AfterValidator(within(0, 255))] = Field(examples=["ifpri = 0"])
+    cost: Annotated[int, AfterValidator(within(0, _HIGHEST_COST))] = 0
+    quota: QuotaOfLink | None = None
 
     def to_link(self) -> LinkConfig:
         """Return the link as data."""
-        return LinkConfig(self.name, self.interface, self.ifpri)
+        quota = None if self.quota is None else self.quota.to_quota()
+        return LinkConfig(self.name, self.interface, self.ifpri, self.cost, quota)
 
 
 class MobileRouterFile(ConfigFile):
     """The whole file of a mobile router."""
 
+    state_directory: _Path = DEFAULT_STATE_DIRECTORY
     dataplane: OptimizingDataplaneTable = OptimizingDataplaneTable()
     mobile_router: MobileRouterTable = Field(
         examples=["[mobile-router] and below it home-address and home-agent"]

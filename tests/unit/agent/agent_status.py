@@ -26,7 +26,17 @@ def make_common(role, counters):
     }
 
 
-def make_link(name, *, up=True):
+def make_quota(state="under", used=7_100_000_000):
+    return {
+        "used": used,
+        "limit": 50_000_000_000,
+        "state": state,
+        "period": "monthly",
+        "period_start": "2026-02-15T00:00:00+01:00",
+    }
+
+
+def make_link(name, *, up=True, cost=0, quota=None):
     return {
         "name": name,
         "interface": f"{name}0",
@@ -37,6 +47,8 @@ def make_link(name, *, up=True):
         "gateway": "fe80::1" if up else None,
         "uplink": {"packets": 10, "bytes": 1500},
         "downlink": {"packets": 20, "bytes": 2_500_000},
+        "cost": cost,
+        "quota": quota,
     }
 
 
