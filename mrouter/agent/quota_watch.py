@@ -169,12 +169,12 @@ class QuotaWatch:
     def _tell(self, link: str, quota: Quota, standing: _Standing) -> bool:
         """Log what is new in ``standing``; return whether that is another state."""
         before = self._standings.get(link)
-        state = QuotaState.UNDER if before is None else before.state
+        known = told = QuotaState.UNDER if before is None else before.state
         period = standing.period.start.isoformat()
         if before is not None and before.period != standing.period:
             note("quota-renewed", link=link, period=period, used_before=before.used)
-            state = QuotaState.UNDER
-        if standing.state.rank > state.rank:
+            told = QuotaState.UNDER
+        if standing.state.rank > told.rank:
             note(
                 _EVENTS[standing.state],
                 logging.WARNING,
@@ -183,4 +183,4 @@ class QuotaWatch:
                 used=standing.used,
                 limit=quota.limit,
             )
-        return standing.state is not (before.state if before else QuotaState.UNDER)
+        return standing.state is not known

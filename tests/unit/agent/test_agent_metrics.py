@@ -7,7 +7,9 @@ import pytest
 from agent_status import (
     make_correspondent_node,
     make_home_agent,
+    make_link,
     make_mobile_router,
+    make_quota,
     make_route,
 )
 from prometheus_client.metrics_core import CounterMetricFamily
@@ -146,3 +148,20 @@ def test_a_correspondent_nodes_bindings_are_counted_by_ifpri():
 def test_optimized_routes_are_counted_once_accepted():
     status = make_mobile_router(routes=[make_route("lte"), make_route("sat", usable=False)])
     assert value(status, "mrouter_optimized_routes", correspondent="2001:db8:c::10") == 1
+
+
+def test_costs_and_quotas_are_told_by_link():
+    links = [
+        make_link("lte", cost=10, quota=make_quota("warned")),
+        make_link("sat", quota=make_quota("over")),
+        make_link("wifi"),
+    ]
+    status = make_mobile_router(links=links, bindings=[])
+    assert value(status, "mrouter_link_cost", link="lte") == 10
+    assert value(status, "mrouter_link_cost", link="wifi") == 0
+    assert value(status, "mrouter_link_quota_used_bytes", link="lte") == 7_100_000_000
+    assert value(status, "mrouter_link_quota_limit_bytes", link="lte") == 50_000_000_000
+    assert value(status, "mrouter_link_quota_state", link="lte") == 1
+    assert value(status, "mrouter_link_quota_state", link="sat") == 2
+    with pytest.raises(KeyError):
+        value(status, "mrouter_link_quota_state", link="wifi")

@@ -5,7 +5,9 @@ import io
 from agent_status import (
     make_correspondent_node,
     make_home_agent,
+    make_link,
     make_mobile_router,
+    make_quota,
     make_route,
 )
 from rich.console import Console
@@ -97,3 +99,18 @@ def test_an_optimized_route_shows_whether_it_is_in_use():
     row = find_row(text, "2001:db8:c::10")
     assert row == ["2001:db8:c::10", "2001:db8::1", "17", "0", "registered", "42 s", "yes"]
     assert "Optimized routes" not in render(make_mobile_router())
+
+
+def test_costs_and_quotas_have_a_table_where_there_are_any():
+    links = [make_link("lte", cost=10, quota=make_quota("warned")), make_link("wifi")]
+    text = render(make_mobile_router(links=links, bindings=[], policies=[]))
+    assert find_row(text, "warned") == [
+        "lte",
+        "10",
+        "7.1 GB",
+        "50.0 GB monthly",
+        "warned",
+        "2026-02-15T00:00:00+01:00",
+    ]
+    assert find_row(text, "no quota") == ["wifi", "0", "-", "-", "no quota", "-"]
+    assert "Costs and quotas" not in render(make_mobile_router())

@@ -274,6 +274,8 @@ class LinkAndItsOperator(RuleBasedStateMachine):
         before = self.octets
         self.octets = 0
         self.carry(data.draw(st.integers(0, max(0, min(2000, before - 1)))))
+        self.look()  # while the number still is a smaller one: nothing else tells
+        self.save()
 
     @rule(hours=st.integers(0, 30))
     def let_time_go_on(self, hours):
