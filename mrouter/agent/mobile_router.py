@@ -64,6 +64,7 @@ from mrouter.protocol.events import (
     FlowsWanted,
     PeerWithoutMobility,
     StopRequested,
+    TimerFired,
 )
 from mrouter.protocol.keys import PacketSigner
 from mrouter.protocol.mobile_router import MobileRouter
@@ -104,7 +105,7 @@ class MobileRouterAgent(Agent):
             config.links,
             config.state_directory,
             self._routes,
-            lambda: self._process([], apply=True),
+            lambda: self._process([TimerFired()]),
         )
         self._optimization = RouteOptimization[config.route_optimization.name]
         require_mip6(self._optimization)
@@ -153,9 +154,8 @@ class MobileRouterAgent(Agent):
     def _steer(self, now: float) -> bool:
         """Look at the links once more; return whether flows are to be treated otherwise."""
         up = frozenset(choose_paths(self._find_paths()))
-        by_cost = sorted(self._mobile.links, key=lambda link: link.cost)
-        rankings = {Choice.CHEAPEST: tuple(link.name for link in by_cost)}
-        return self._policies.update(LinkFacts(up, frozenset(), rankings), now)
+        rankings = {Choice.CHEAPEST: self._mobile.by_cost}
+        return self._policies.update(LinkFacts(up, self._quotas.over, rankings), now)
 
     def _want_flows(self) -> FlowsWanted:
         return FlowsWanted(self._policies.list_wanted())

@@ -103,6 +103,11 @@ class MobileRouterConfig(Config):
     discover: bool = False
     state_directory: Path = DEFAULT_STATE_DIRECTORY
 
+    @property
+    def by_cost(self) -> tuple[str, ...]:
+        """The links' names, the cheapest first."""
+        return tuple(link.name for link in sorted(self.links, key=lambda link: link.cost))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeAgentConfig(Config):

@@ -22,6 +22,18 @@ WARN = LIMIT // 2
 PAYLOAD, PINGS = 1000, 100
 #: Echo and answer, each with its ICMPv6 and IPv6 headers, in a tunnel.
 PASSED = PINGS * 2 * (PAYLOAD + 8 + 40 + 40)
+CAREFUL = """\
+[[policy]]
+name = "careful"
+match = { protocol = "tcp" }
+links = ["sat", "lte"]
+under-quota = true
+[[policy]]
+name = "cheap"
+match = { protocol = "udp", destination-port = 9 }
+links = ["sat", "lte"]
+choose = "cheapest"
+"""
 #: A quota is looked at every 10 s.
 LOOK = 20.0
 
@@ -44,7 +56,13 @@ quota = {{ limit = "{LIMIT // 1000} kB", period = "monthly", reset-day = {far_fr
             'role = "mobile-router"\n',
             'role = "mobile-router"\nstate-directory = "kept/state"\n',
         )
+        lab.files.policy.write_text(CAREFUL + lab.files.policy.read_text())
         yield lab.start()
+
+
+def find_active(lab):
+    rows = lab.mobile_router()["policies"]
+    return {row["name"]: row["active"] for row in rows if row["name"] in ("careful", "cheap")}
 
 
 def send_pings(lab):
@@ -76,6 +94,7 @@ def test_a_link_crosses_its_quota_and_a_killed_agent_goes_on_counting(lab):
     assert links["sat"]["cost"] == 30
     assert links["sat"]["quota"]["state"] == "under"
     assert (links["lte"]["cost"], links["lte"]["quota"]) == (0, None)
+    assert find_active(lab) == {"careful": ["sat"], "cheap": ["lte"]}
     assert (lab.directory / "kept/state").stat().st_mode & 0o777 == 0o700
 
     send_pings(lab)
@@ -87,6 +106,7 @@ def test_a_link_crosses_its_quota_and_a_killed_agent_goes_on_counting(lab):
     send_pings(lab)
     quota = await_state(lab, "over")
     assert quota["used"] >= 2 * PASSED
+    wait_until(lambda: find_active(lab)["careful"] == ["lte"])
     assert "WARNING quota-exceeded link=sat" in lab.log(MOBILE_ROUTER)
     samples = read_samples(lab.scrape("mr"))
     assert samples['mrouter_link_quota_used_bytes{link="sat"}'] >= 2 * PASSED
