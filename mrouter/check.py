@@ -9,6 +9,7 @@ from mrouter.config.load import load_config
 from mrouter.config.model import CorrespondentNodeConfig, MobileRouterConfig
 from mrouter.errors import ConfigError, Problem
 from mrouter.policy.load import load_policies
+from mrouter.policy.model import Choice
 from mrouter.policy.schema import DEFAULT_NAME
 from mrouter.policy.shadow import Shadowed, find_shadowed
 from mrouter.toml_source import KeyPath, TomlSource, read_toml, show, sorted_by_line
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mrouter.policy.model import Policy, PolicyTable
+    from mrouter.policy.resolve import Rankings
 
 _MOST_NAMED = 3
 _NO_PROBLEMS = "no problems"
@@ -39,6 +41,11 @@ class PolicySource:
     def links(self) -> tuple[str, ...] | None:
         """Return the names of the configured links; None if they are not known."""
         return None if self.config is None else tuple(link.name for link in self.config.links)
+
+    @property
+    def rankings(self) -> Rankings:
+        """Return the order of links by what is configured of them."""
+        return {} if self.config is None else {Choice.CHEAPEST: self.config.by_cost}
 
 
 @dataclass(frozen=True, slots=True)

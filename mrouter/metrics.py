@@ -25,6 +25,8 @@ _DATAPLANE_HELP = {
     "leaks_prevented": "Packets dropped that would have left the vehicle unencapsulated.",
     "no_link_dropped": "Packets dropped as no link of their policy was up.",
     "policy_dropped": "Packets dropped by a policy.",
+    "rate_limited": "Packets dropped as their policy's rate was used up.",
+    "waiting": "Packets that had to wait for a link; more than once, if they came back.",
     "optimized_received": "Packets that came straight from mobile nodes.",
     "optimized_sent": "Packets sent straight to mobile nodes.",
 }
@@ -175,6 +177,11 @@ def _make_mobile_router(status: dict[str, Any]) -> Iterator[Metric]:
     for policy in status["policies"]:
         pushed.add_metric([policy["name"]], float(policy["downlink"] == "accepted"))
     yield pushed
+    in_vain = CounterMetricFamily(
+        "mrouter_waited_in_vain_packets", "Packets dropped after they had waited for a link."
+    )
+    in_vain.add_metric([], status["waiting"]["dropped"])
+    yield in_vain
     yield from _make_routes(status)
 
 

@@ -18,8 +18,9 @@ from mrouter.errors import FileError, Problem
 from mrouter.policy.difference import compare_tables, describe_difference, find_changing_flows
 from mrouter.policy.expectations import Expectations, read_packet
 from mrouter.policy.explain import describe_explanation, explain_flow
+from mrouter.policy.resolve import LinkSituation
 from mrouter.policy_view import render_difference, render_explanation, render_flows
-from mrouter.running import add_rates, ask_down, ask_policies, ask_tracked_flows
+from mrouter.running import add_rates, ask_policies, ask_situation, ask_tracked_flows
 from mrouter.toml_model import check_known
 from mrouter.toml_source import MistakeError
 
@@ -75,14 +76,17 @@ def explain(
     """
     flow = read_packet(packet)
     links: Sequence[str] | None = None
+    situation = LinkSituation() if socket is None else ask_situation(socket)
     if path is not None:
         source = read_policies(path)
         table, links = source.table, source.links
+        if socket is None:
+            situation = LinkSituation(rankings=source.rankings)
     elif socket is not None:
         table = ask_policies(socket)
-    explanation = describe_explanation(
-        explain_flow(table, flow, _find_down(table, links, up, socket))
-    )
+    if up is not None:
+        situation = replace(situation, down=_find_down(table, links, up), held={})
+    explanation = describe_explanation(explain_flow(table, flow, situation))
     _print_answer(explanation, render_explanation, as_json)
 
 
@@ -98,9 +102,8 @@ def diff(old: Path | None, new: Path, socket: Path, as_json: bool) -> None:
     if old is not None:
         difference = describe_difference(compare_tables(read_policies(old).table, after.table))
     else:
-        before, down = ask_policies(socket), ask_down(socket)
-        up = {*before.links, *after.table.links} - down.keys()
-        flows = find_changing_flows(ask_tracked_flows(socket), before, after.table, up)
+        before, situation = ask_policies(socket), ask_situation(socket)
+        flows = find_changing_flows(ask_tracked_flows(socket), before, after.table, situation)
         difference = describe_difference(compare_tables(before, after.table), list(flows))
     _print_answer(difference, render_difference, as_json)
 
@@ -115,7 +118,7 @@ def test(paths: Sequence[Path], as_json: bool) -> int:
     for path in paths:
         expectations = Expectations(path)
         source = read_policies(expectations.policies)
-        failures += expectations.judge(source.table, source.links)
+        failures += expectations.judge(source.table, source.links, source.rankings)
         tried += len(expectations.items)
     if as_json:
         shown = [asdict(failure) for failure in failures]
@@ -149,11 +152,7 @@ def show_flows(socket: Path, interval: float | None, as_json: bool) -> None:
             flows = add_rates(flows, before, time.monotonic() - asked_at)
 
 
-def _find_down(
-    table: PolicyTable, links: Sequence[str] | None, up: str | None, socket: Path | None
-) -> Mapping[str, str]:
-    if up is None:
-        return {} if socket is None else ask_down(socket)
+def _find_down(table: PolicyTable, links: Sequence[str] | None, up: str) -> Mapping[str, str]:
     known = links or table.links
     wanted = [name.strip() for name in up.split(",")] if up else []
     try:

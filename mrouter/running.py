@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from mrouter.control import ControlError, request
 from mrouter.policy.difference import TrackedFlow, read_tracked_flow
+from mrouter.policy.model import Choice
+from mrouter.policy.resolve import LinkSituation
 from mrouter.policy.table_codec import decode_table
 
 if TYPE_CHECKING:
@@ -45,12 +47,17 @@ def ask_tracked_flows(socket: Path) -> list[TrackedFlow]:
     return [read_tracked_flow(row) for row in request(socket, "flows")]
 
 
-def ask_down(socket: Path) -> dict[str, str]:
-    """Return the links that can't carry traffic now, and why not.
+def ask_situation(socket: Path) -> LinkSituation:
+    """Return what keeps policies from links now, and in which order they try them.
 
     :raises ControlError: if the agent can't be asked.
     """
-    return find_down(request(socket, "status"))
+    status = request(socket, "status")
+    return LinkSituation(
+        down=find_down(status),
+        held={row["name"]: row["held"] for row in status["policies"]},
+        rankings={Choice(name): links for name, links in status["rankings"].items()},
+    )
 
 
 def find_down(status: Mapping[str, Any]) -> dict[str, str]:

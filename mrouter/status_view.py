@@ -81,12 +81,18 @@ def _render_policies(status: dict[str, Any]) -> Table:
         table.add_row(
             policy["name"],
             ", ".join(policy["links"]) or "drop",
-            " + ".join(policy["active"]) or "none",
+            _describe_use(policy),
             policy["downlink"],
             str(policy["packets"]),
             format_bytes(policy["bytes"]),
         )
     return table
+
+
+def _describe_use(policy: dict[str, Any]) -> str:
+    """Say which links a policy uses, and which not for now though they are up."""
+    used = " + ".join(policy["active"]) or "none"
+    return "; ".join([used, *(f"{link}: {why}" for link, why in policy["held"].items())])
 
 
 def _render_ipv4(status: dict[str, Any]) -> Table:

@@ -119,6 +119,9 @@ class PoliciesInForce:
             packets[row["policy"]] = packets.get(row["policy"], 0) + row["packets"]
             octets[row["policy"]] = octets.get(row["policy"], 0) + row["bytes"]
         return {
+            "rankings": {
+                choice.value: list(links) for choice, links in self._facts.rankings.items()
+            },
             "policies": [
                 {
                     "name": policy.name,

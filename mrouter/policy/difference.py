@@ -14,7 +14,7 @@ from mrouter.policy.conditions import (
     show_value,
 )
 from mrouter.policy.find import Flow
-from mrouter.policy.resolve import resolve
+from mrouter.policy.resolve import LinkSituation
 from mrouter.policy.values import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -171,12 +171,15 @@ def read_tracked_flow(row: Mapping[str, Any]) -> TrackedFlow:
 
 
 def find_changing_flows(
-    flows: Iterable[TrackedFlow], old: PolicyTable, new: PolicyTable, up: Collection[str]
+    flows: Iterable[TrackedFlow],
+    old: PolicyTable,
+    new: PolicyTable,
+    situation: LinkSituation | None = None,
 ) -> Iterator[FlowChange]:
     """Yield the flows that would have another policy or other links than they have by ``old``.
 
-    ``up`` are the links that can carry traffic. A flow whose policy is no longer in ``old`` has
-    been overtaken by a reload and is passed over.
+    In no ``situation`` every link can carry traffic. A flow whose policy is no longer in ``old``
+    has been overtaken by a reload and is passed over.
     """
     pairs = zip(old.policies, new.policies, strict=False)
     same = next((n for n, (one, other) in enumerate(pairs) if one != other), len(new.policies))
@@ -189,7 +192,7 @@ def find_changing_flows(
             continue
         place = places[tracked.policy]
         met = _find_answers(tracked, after, before[place], before[:place])
-        links = resolve(met[0].action, up)
+        links = (situation or LinkSituation()).resolve(met[0], met[0].action.links)
         if len(met) > 1 or (met[0].name, links) != (tracked.policy, tracked.links):
             yield FlowChange(tracked, tuple(policy.name for policy in met), links)
 

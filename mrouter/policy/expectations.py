@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from mrouter.errors import FileError, PolicyError, Problem
 from mrouter.policy.conditions import NO_ADDRESS
 from mrouter.policy.find import Flow, find_policy
-from mrouter.policy.resolve import resolve
+from mrouter.policy.resolve import rank, resolve
 from mrouter.policy.values import parse_code_point, parse_icmpv6_type, parse_mac, parse_protocol
 from mrouter.toml_model import (
     Address,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mrouter.policy.model import PolicyTable
+    from mrouter.policy.resolve import Rankings
 
 _EXPECT = "expect"
 _RESULTS = ("policy", "links", "drop")
@@ -146,10 +147,16 @@ class Expectations:
         self.policies = path.parent / file.policies
         self.items = tuple(_make_expectation(table) for table in file.expect)
 
-    def judge(self, table: PolicyTable, links: Collection[str] | None = None) -> list[Problem]:
+    def judge(
+        self,
+        table: PolicyTable,
+        links: Collection[str] | None = None,
+        rankings: Rankings | None = None,
+    ) -> list[Problem]:
         """Return a problem for each result that is another with ``table``.
 
-        ``links`` are the known ones; None stands for those that the policies name.
+        ``links`` are the known ones; None stands for those that the policies name. What
+        ``rankings`` don't measure is tried in the order of the file.
 
         :raises PolicyError: if an expectation names a link or a policy that there is not.
         """
@@ -165,7 +172,7 @@ class Expectations:
         return [
             problem
             for index, item in enumerate(self.items)
-            for problem in self._judge(index, item, table, known)
+            for problem in self._judge(index, item, table, known, rankings or {})
         ]
 
     def _list_words(self) -> Iterator[tuple[KeyPath, Any]]:
@@ -180,10 +187,16 @@ class Expectations:
         return None
 
     def _judge(
-        self, index: int, item: Expectation, table: PolicyTable, known: Collection[str]
+        self,
+        index: int,
+        item: Expectation,
+        table: PolicyTable,
+        known: Collection[str],
+        rankings: Rankings,
     ) -> Iterator[Problem]:
         policy = find_policy(table, item.flow)
-        links = resolve(policy.action, known if item.up is None else item.up)
+        up = known if item.up is None else item.up
+        links = resolve(rank(policy.action, rankings), up)
         if item.policy is not None and item.policy != policy.name:
             message = f"expected {show(item.policy)}, got {show(policy.name)}"
             yield self._describe(index, "policy", message)

@@ -12,7 +12,7 @@ from mrouter.policy.conditions import (
     list_conditions,
 )
 from mrouter.policy.find import Flow, find_policy
-from mrouter.policy.resolve import resolve
+from mrouter.policy.resolve import LinkSituation, rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,33 +49,30 @@ class Explanation:
 
 
 def explain_flow(
-    table: PolicyTable, flow: Flow, down: Mapping[str, str] | None = None
+    table: PolicyTable, flow: Flow, situation: LinkSituation | None = None
 ) -> Explanation:
-    """Explain what becomes of ``flow``.
-
-    ``down`` says of each link that can't carry traffic why not; all others can.
-    """
+    """Explain what becomes of ``flow``; in no ``situation`` every link can carry traffic."""
     policy = find_policy(table, flow)
     earlier = table.policies[: table.policies.index(policy)]
     return Explanation(
         flow=flow,
         policy=policy,
         conditions=list_conditions(policy.match),
-        links=explain_links(policy, down or {}),
+        links=explain_links(policy, situation or LinkSituation()),
         passed_over=tuple(PassedOver(each, _find_failed(each, flow)) for each in earlier),
     )
 
 
-def explain_links(policy: Policy, down: Mapping[str, str]) -> tuple[LinkChoice, ...]:
+def explain_links(policy: Policy, situation: LinkSituation) -> tuple[LinkChoice, ...]:
     """Say of each link of ``policy`` whether it is used now, and why or why not."""
-    listed = policy.action.links
-    used = resolve(policy.action, [link for link in listed if link not in down])
-    return tuple(LinkChoice(link, link in used, _say_why(link, used, down)) for link in listed)
+    listed = rank(policy.action, situation.rankings).links
+    used, unused = situation.resolve(policy, listed), situation.find_unused(policy)
+    return tuple(LinkChoice(link, link in used, _say_why(link, used, unused)) for link in listed)
 
 
-def _say_why(link: str, used: tuple[str, ...], down: Mapping[str, str]) -> str:
-    if link in down:
-        return down[link]
+def _say_why(link: str, used: tuple[str, ...], unused: Mapping[str, str]) -> str:
+    if link in unused:
+        return unused[link]
     if link not in used:
         return f"up, but {' and '.join(used)} {'comes' if len(used) == 1 else 'come'} before it"
     return "up" if len(used) == 1 else f"up, as one of {len(used)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from mrouter.policy.model import Action, Balance, Bicast, Choice, Drop, Steer
@@ -10,7 +10,7 @@ from mrouter.policy.model import Action, Balance, Bicast, Choice, Drop, Steer
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from mrouter.policy.model import Tier
+    from mrouter.policy.model import Policy, Tier
 
 #: Links by measure, the best first; those that are not there come after them, as they are listed.
 Rankings: TypeAlias = "Mapping[Choice, Sequence[str]]"
@@ -72,3 +72,26 @@ def resolve(action: Action, up: Collection[str]) -> tuple[str, ...]:
 def find_tier(action: Balance, up: Collection[str]) -> Tier | None:
     """Return the tier that is used while the links ``up`` can carry traffic; None if none is."""
     return next((tier for tier in action.tiers if any(link in up for link in tier.links)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSituation:
+    """What keeps policies from links now, and in which order they try them.
+
+    ``down`` says of each link that can't carry traffic why not, ``held`` of each that a policy does
+    not use for a reason of its own, by the policy's name.
+    """
+
+    down: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    rankings: Rankings = field(default_factory=dict)
+
+    def find_unused(self, policy: Policy) -> dict[str, str]:
+        """Return the links that ``policy`` does not use, and why not."""
+        return {**self.held.get(policy.name, {}), **self.down}
+
+    def resolve(self, policy: Policy, links: Collection[str]) -> tuple[str, ...]:
+        """Return those of ``links`` that ``policy`` sends over."""
+        unused = self.find_unused(policy)
+        usable = [link for link in links if link not in unused]
+        return resolve(rank(policy.action, self.rankings), usable)

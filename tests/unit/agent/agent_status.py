@@ -82,11 +82,14 @@ def make_mobile_router(**changes):
             make_binding("sat", usable=False, left=0.0),
         ],
         "routes": [],
+        "rankings": {"cheapest": ["sat", "lte"]},
+        "waiting": {"packets": 2, "dropped": 3},
         "policies": [
             {
                 "name": "call",
                 "links": ["lte", "sat"],
                 "active": ["lte"],
+                "held": {"sat": "held down, 12 s to go"},
                 "downlink": "accepted",
                 "packets": 9,
                 "bytes": 900,
@@ -95,6 +98,7 @@ def make_mobile_router(**changes):
                 "name": "unwanted",
                 "links": [],
                 "active": [],
+                "held": {},
                 "downlink": "not-expressible",
                 "packets": 0,
                 "bytes": 0,

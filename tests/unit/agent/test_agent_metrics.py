@@ -94,6 +94,10 @@ def test_traffic_is_told_by_link_and_by_policy_and_link():
     assert value(status, "mrouter_policy_bytes_total", **labels) == 900
 
 
+def test_packets_that_waited_in_vain_are_counted():
+    assert value(make_mobile_router(), "mrouter_waited_in_vain_packets_total") == 3
+
+
 def test_rejected_packets_are_counted():
     assert value(make_mobile_router(), "mrouter_outer_rejected_packets_total") == 3
     assert value(make_home_agent(), "mrouter_inner_rejected_packets_total") == 4

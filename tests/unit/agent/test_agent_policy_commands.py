@@ -18,9 +18,10 @@ from mrouter.control import ControlError, ControlServer
 from mrouter.errors import FileError
 from mrouter.lab.configs import write_configs
 from mrouter.policy.load import load_policies
+from mrouter.policy.model import Choice
 from mrouter.policy.table_codec import encode_table
 from mrouter.policy_view import render_flows
-from mrouter.running import add_rates, ask_policies, find_down
+from mrouter.running import add_rates, ask_policies, ask_situation, find_down
 
 PING = {
     "protocol": "icmpv6",
@@ -314,3 +315,11 @@ def test_links_without_a_usable_binding_are_down():
         "sat": "down: no carrier",
         "dsl": "up, but not bound",
     }
+
+
+def test_the_agent_says_what_keeps_policies_from_links(tmp_path):
+    with serving(tmp_path / "sock", status=make_mobile_router()) as socket:
+        situation = ask_situation(socket)
+    assert situation.held["call"] == {"sat": "held down, 12 s to go"}
+    assert situation.rankings == {Choice.CHEAPEST: ["sat", "lte"]}
+    assert situation.down == {"sat": "down: no carrier"}

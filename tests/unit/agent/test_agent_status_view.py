@@ -42,7 +42,14 @@ def test_a_link_shows_its_state_gateway_and_traffic():
 
 def test_a_policy_shows_its_links_and_the_ones_in_use():
     text = render(make_mobile_router())
-    assert find_row(text, "call") == ["call", "lte, sat", "lte", "accepted", "9", "900 B"]
+    assert find_row(text, "call") == [
+        "call",
+        "lte, sat",
+        "lte; sat: held down, 12 s to go",
+        "accepted",
+        "9",
+        "900 B",
+    ]
     assert find_row(text, "unwanted")[1:3] == ["drop", "none"]
 
 

@@ -18,8 +18,9 @@ from mrouter.policy.difference import (
 from mrouter.policy.find import Flow
 from mrouter.policy.model import Bicast, Drop, Match, Policy, PolicyTable, PortRange, Steer
 from mrouter.policy.prefix_sets import make_prefix_set
+from mrouter.policy.resolve import LinkSituation
 
-UP = ("lte", "wifi")
+NOW = LinkSituation({"sat": "down"})
 LTE, WIFI = Steer(("lte", "wifi")), Steer(("wifi", "lte"))
 CALL = Policy("call", Match((17,), destination_ports=(PortRange(5004, 5004),)), LTE)
 WEB = Policy("web", Match((6,), destination_ports=(PortRange(443, 443),)), LTE)
@@ -43,7 +44,7 @@ def table(*policies):
 
 
 def changes(old, new, **tracked):
-    found = find_changing_flows([replace(FLOW, **tracked)], old, new, UP)
+    found = find_changing_flows([replace(FLOW, **tracked)], old, new, NOW)
     return [(each.policies, each.links) for each in found]
 
 
@@ -137,7 +138,7 @@ def test_a_flow_whose_answer_is_the_same_is_not_told(new):
 
 
 def test_links_that_are_down_are_not_taken():
-    found = find_changing_flows([FLOW], table(CALL), table(replace(CALL, action=Drop())), ["wifi"])
+    found = find_changing_flows([FLOW], table(CALL), table(replace(CALL, action=Drop())), NOW)
     assert [each.links for each in found] == [()]
 
 
@@ -160,7 +161,7 @@ def test_a_flow_of_a_policy_that_is_no_longer_known_is_passed_over():
 
 
 def test_as_json_a_flow_shows_what_is_known_of_it():
-    found = find_changing_flows([FLOW], table(CALL), table(WEB), UP)
+    found = find_changing_flows([FLOW], table(CALL), table(WEB), NOW)
     (flow,) = describe_difference(compare_tables(table(CALL), table(WEB)), found)["flows"]
     assert flow == {
         "protocol": "udp",

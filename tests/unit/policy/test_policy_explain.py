@@ -6,11 +6,12 @@ from ipaddress import IPv6Address, IPv6Network
 import pytest
 
 from mrouter.policy.conditions import KINDS, list_conditions
-from mrouter.policy.explain import describe_explanation, explain_flow
+from mrouter.policy.explain import describe_explanation, explain_flow, explain_links
 from mrouter.policy.find import Flow
 from mrouter.policy.model import (
     Balance,
     Bicast,
+    Choice,
     Drop,
     Match,
     Policy,
@@ -19,6 +20,7 @@ from mrouter.policy.model import (
     Steer,
     Tier,
 )
+from mrouter.policy.resolve import LinkSituation
 
 FLOW = Flow(17, IPv6Address("2001:db8:a1::5"), IPv6Address("2001:db8::1"), 40000, 5004)
 CONTROL = Policy("control", Match((17,), dscp=(48,)), Bicast(("lte", "wifi", "sat"), 2))
@@ -30,7 +32,7 @@ TABLE = PolicyTable((CONTROL, CALL, DEFAULT))
 
 
 def explain(table=TABLE, flow=FLOW, down=None):
-    return describe_explanation(explain_flow(table, flow, down))
+    return describe_explanation(explain_flow(table, flow, LinkSituation(down or {})))
 
 
 def links_of(action, **down):
@@ -118,3 +120,17 @@ def test_a_policy_that_drops_has_no_links():
 def test_a_packet_without_a_source_shows_none(source):
     shown = explain(flow=replace(FLOW, source=source))["packet"]
     assert shown.get("source") == (None if source == IPv6Address(0) else "2001:db8:a1::5")
+
+
+def test_what_a_policy_holds_down_and_prefers_is_told():
+    steer = Steer(("wifi", "lte", "sat"), Choice.CHEAPEST)
+    call = Policy("call", Match(), steer)
+    situation = LinkSituation(
+        held={"call": {"sat": "over its quota"}, "other": {"lte": "held down, 3 s to go"}},
+        rankings={Choice.CHEAPEST: ("sat", "lte", "wifi")},
+    )
+    assert [(each.link, each.used, each.reason) for each in explain_links(call, situation)] == [
+        ("sat", False, "over its quota"),
+        ("lte", True, "up"),
+        ("wifi", False, "up, but lte comes before it"),
+    ]
