@@ -231,11 +231,20 @@ class MobileRouterAgent(Agent):
                 " change while the agent runs: restart it for the rest"
             )
         self._policies.count_usage(self._dataplane)
-        self._mobile, table = loaded
-        push = self._mobile.push_policies
-        self._policies.replace(table, push=push, now=time.monotonic())
+        config, table = loaded
+        push = config.push_policies
+        take_back = self._policies.replace(table, push=push, now=time.monotonic())
         self._furnish(asyncio.get_running_loop())
-        correspondents = self._mobile.settings.correspondents
+        try:
+            self._dataplane.apply(self._build())
+        except DataplaneError:
+            # more than this kernel takes: it holds what it held, and goes on with that
+            take_back()
+            self._furnish(asyncio.get_running_loop())
+            self._apply()
+            raise
+        self._mobile = config
+        correspondents = config.settings.correspondents
         return [*self._start_events(), CorrespondentsChanged(correspondents)]
 
     def _act(self, effect: Effect) -> None:

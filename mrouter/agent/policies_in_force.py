@@ -14,7 +14,7 @@ from mrouter.errors import DataplaneError
 from mrouter.policy.model import Balance
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from mrouter.dataplane.linux import LinuxDataplane
     from mrouter.dataplane.mobile_router import TunnelPath
@@ -51,12 +51,18 @@ class PoliciesInForce:
         """The policies' names by the numbers of flows that the kernel has now."""
         return dict(self._policy_names)
 
-    def replace(self, policies: PolicyTable, *, push: bool, now: float) -> None:
-        """Obey other ``policies`` from ``now`` on."""
+    def replace(self, policies: PolicyTable, *, push: bool, now: float) -> Callable[[], None]:
+        """Obey other ``policies`` from ``now`` on; return what takes that back."""
+        former = self.steering, self._push, self._compiled
+
+        def take_back() -> None:
+            self.steering, self._push, self._compiled = former
+
         self.steering = Steering(policies, self.steering)
         self.steering.update(self._facts, now)
         self._push = push
         self._compile()
+        return take_back
 
     def _compile(self) -> None:
         self._compiled = compile_downlink(self.table) if self._push else ()
