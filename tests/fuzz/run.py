@@ -26,6 +26,7 @@ TARGETS = (
     "home-agent",
     "mobile-router",
     "correspondent-node",
+    "policy-file",
 )
 #: Seconds for one input: more than that is a finding.
 _INPUT_LIMIT = 60

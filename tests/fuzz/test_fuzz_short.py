@@ -19,6 +19,7 @@ BOUNDS = {
     "home-agent": (250, 700),
     "mobile-router": (100, 900),
     "correspondent-node": (200, 400),
+    "policy-file": (500, 600),
 }
 
 
