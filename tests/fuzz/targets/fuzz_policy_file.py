@@ -22,7 +22,8 @@ _ODD = (
     '""', '"@missing"', "-1", "0", "65536", "1e9", "nan", "inf", "true", "false", "[]", "{}",
     "1979-05-27", "'''", '"::/0"', '"fe80::/10"', '"2001:db8::1"', '"5010-5000"', '"\\u0000"',
     '"ff00::/8"', '"0-65535"', "not-destination", "hold-down", "rate-limit",
-    '"1 kbit/s"', '"2 Mbit/s"', "choose", '"cheapest"', "running-flows", '"stay"', "wait", "under-quota", "[set.x]", "file",
+    '"1 kbit/s"', '"2 Mbit/s"', "choose", '"cheapest"', "running-flows",
+    '"stay"', "wait", "under-quota", "[set.x]", "file",
     '"/dev/null"', '"policy.toml"', '"@x"', "99999999999999999999", "0.5", "\n[default]\n",
 )  # fmt: skip
 _FLOWS = tuple(
