@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 
 from pydantic import (
@@ -23,9 +23,10 @@ from mrouter.toml_source import KeyPath, MistakeError, TomlSource, format_key, s
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
-Network = TypeVar("Network", IPv4Network, IPv6Network)
+Network = TypeVar("Network", IPv4Network, IPv6Network, IPv4Network | IPv6Network)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_IPV4_PREFIX = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?")
 _INTERFACE = re.compile(r"[^\s/:\x00-\x1f\x7f]{1,15}")
 #: How pydantic says that a key is wrong, not its value.
 _KEY_ITSELF = ("[key]",)
@@ -189,15 +190,17 @@ def refuse_nested_prefixes(prefixes: list[Network]) -> list[Network]:
     return prefixes
 
 
-def find_nested_prefixes(prefixes: Sequence[Network]) -> Iterator[tuple[int, int]]:
+def find_nested_prefixes(
+    prefixes: Sequence[IPv4Network | IPv6Network],
+) -> Iterator[tuple[int, int]]:
     """Yield the positions (inner, outer) of each prefix that lies within another, or equals it.
 
     Two prefixes that overlap are always nested. Takes one sort, so that 10,000 are no trouble.
     """
 
-    def by_place(index: int) -> tuple[int, int, int]:
+    def by_place(index: int) -> tuple[int, int, int, int]:
         prefix = prefixes[index]
-        return int(prefix.network_address), prefix.prefixlen, index
+        return prefix.version, int(prefix.network_address), prefix.prefixlen, index
 
     outer: int | None = None
     for inner in sorted(range(len(prefixes)), key=by_place):
@@ -291,6 +294,53 @@ def parse_prefix(value: Any) -> IPv6Network:
     if network.network_address != IPv6Address(text.partition("/")[0]):
         message = f"{show(text)} has bits set after the prefix length"
         raise MistakeError(message, f'write "{network}"')
+    return _refuse_unforwarded(network)
+
+
+def parse_ipv4_prefix(value: Any) -> IPv4Network:
+    """Read an IPv4 prefix, or an address for the /32, or raise `MistakeError`."""
+    text = expect_text(value, "an IPv4 prefix")
+    try:
+        network = IPv4Network(text, strict=False)
+    except ValueError:
+        network = None
+    if network is None or not _IPV4_PREFIX.fullmatch(text):
+        raise MistakeError(f"{show(text)} is not an IPv4 prefix", 'as in "192.0.2.0/24"')
+    if network.network_address != IPv4Address(text.partition("/")[0]):
+        message = f"{show(text)} has bits set after the prefix length"
+        raise MistakeError(message, f'write "{network}"')
+    return network
+
+
+def parse_any_prefix(value: Any) -> IPv4Network | IPv6Network:
+    """Read an IPv6 or IPv4 prefix, or an address for the longest, or raise `MistakeError`.
+
+    Multicast and link-local prefixes are refused: a router never forwards either.
+    """
+    text = expect_text(value, "a prefix")
+    if _IPV4_PREFIX.fullmatch(text):
+        return _refuse_unforwarded(parse_ipv4_prefix(text))
+    if ":" not in text:
+        example = 'as in "2001:db8::/32" or "192.0.2.0/24"'
+        raise MistakeError(f"{show(text)} is not a prefix", example)
+    return parse_prefix(text)
+
+
+def parse_any_address(value: Any) -> IPv4Address | IPv6Address:
+    """Read a unicast address that a router forwards packets of, or raise `MistakeError`."""
+    text = expect_text(value, "an address")
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return parse_address(text)  # which says what is wrong
+    if isinstance(address, IPv6Address):
+        return parse_address(text)
+    if address.is_multicast or address.is_link_local or address.is_loopback or not int(address):
+        raise MistakeError(f"{address} is not a unicast address that is forwarded")
+    return address
+
+
+def _refuse_unforwarded(network: Network) -> Network:
     if network.is_multicast:
         raise MistakeError(f"{network} is multicast, which mrouter does not forward")
     if network.is_link_local:
@@ -305,7 +355,7 @@ def _refuse_scope(text: str) -> str:
 
 
 def _refuse_ipv4(text: str) -> MistakeError:
-    return MistakeError(f"{show(text)} is IPv4; this version forwards IPv6 only")
+    return MistakeError(f"{show(text)} is IPv4; an IPv6 one is needed here")
 
 
 def _check_name(name: str) -> str:
@@ -331,6 +381,12 @@ Name = Annotated[str, AfterValidator(_check_name), _text_like(_NAME)]
 InterfaceName = Annotated[str, AfterValidator(_check_interface), _text_like(_INTERFACE)]
 Address = Annotated[IPv6Address, PlainValidator(parse_address)]
 Prefix = Annotated[IPv6Network, PlainValidator(parse_prefix)]
+AnyAddress = Annotated[IPv4Address | IPv6Address, PlainValidator(parse_any_address)]
 PrefixList = Annotated[
     list[Prefix], BeforeValidator(as_list), AfterValidator(refuse_nested_prefixes)
+]
+AnyPrefixList = Annotated[
+    list[Annotated[IPv4Network | IPv6Network, PlainValidator(parse_any_prefix)]],
+    BeforeValidator(as_list),
+    AfterValidator(refuse_nested_prefixes),
 ]

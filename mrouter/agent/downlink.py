@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv6Network
 from itertools import islice, product
 from typing import TYPE_CHECKING, TypeVar
 
+from mrouter.policy.families import restrict_match
 from mrouter.policy.model import Bicast, Drop
 from mrouter.policy.ranges import join_ranges
 from mrouter.protocol.flow_bindings import MAX_FLOW_BINDINGS, WantedFlow
@@ -13,9 +15,8 @@ from mrouter.wire.traffic_selectors import TrafficSelector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from ipaddress import IPv6Network
 
-    from mrouter.policy.model import Match, Policy, PolicyTable, PortRange, PrefixSet
+    from mrouter.policy.model import Match, Network, Policy, PolicyTable, PortRange, PrefixSet
     from mrouter.protocol.flow_bindings import FlowState
     from mrouter.wire.traffic_selectors import AddressRange, Range
 
@@ -38,10 +39,10 @@ def compile_downlink(table: PolicyTable) -> tuple[DownlinkFlow, ...]:
 
     A policy with lists becomes one flow for each combination, since a traffic selector holds one
     range of each kind (RFC 6088 §3.2). What asks which interface or device a packet came in from,
-    for an ICMPv6 type or for what a packet is not, or drops, has no counterpart there, nor has a
-    large set of prefixes: what such a policy matches obeys those after it. So does what is past the
-    most that a home agent takes. What the vehicle shares by weight comes by the link of the
-    greatest weight: a flow binding names links in order, without weights.
+    for an ICMPv6 type or for what a packet is not, or drops, has no counterpart there, nor have
+    IPv4 and a large set of prefixes: what such a policy matches obeys those after it. So does what
+    is past the most that a home agent takes. What the vehicle shares by weight comes by the link of
+    the greatest weight: a flow binding names links in order, without weights.
     """
     return tuple(islice(_list_flows(table), MAX_FLOW_BINDINGS))
 
@@ -66,8 +67,8 @@ def describe_downlink(
 
 
 def _is_expressible(policy: Policy) -> bool:
-    match = policy.match
-    return not (
+    match = restrict_match(policy.match, 6)
+    return match is not None and not (
         match.ingress
         or match.source_macs
         or match.icmpv6_types
@@ -80,7 +81,7 @@ def _is_expressible(policy: Policy) -> bool:
 
 
 def _count_prefixes(sets: Iterable[PrefixSet]) -> int:
-    return sum(len(prefix_set.prefixes) for prefix_set in sets)
+    return sum(len(_list_ipv6((), (prefix_set,))) for prefix_set in sets)
 
 
 def _list_flows(table: PolicyTable) -> Iterator[DownlinkFlow]:
@@ -117,11 +118,14 @@ def _or_any(choices: Sequence[T]) -> Sequence[T | None]:
     return choices or (None,)
 
 
-def _list_spans(
-    prefixes: tuple[IPv6Network, ...], sets: tuple[PrefixSet, ...]
-) -> list[AddressRange]:
-    every = (*prefixes, *(prefix for prefix_set in sets for prefix in prefix_set.prefixes))
+def _list_spans(prefixes: tuple[Network, ...], sets: Iterable[PrefixSet]) -> list[AddressRange]:
+    every = _list_ipv6(prefixes, sets)
     return [(prefix.network_address, prefix.broadcast_address) for prefix in every]
+
+
+def _list_ipv6(prefixes: Iterable[Network], sets: Iterable[PrefixSet]) -> list[IPv6Network]:
+    every = (*prefixes, *(prefix for prefix_set in sets for prefix in prefix_set.prefixes))
+    return [prefix for prefix in every if isinstance(prefix, IPv6Network)]
 
 
 def _join_numbers(numbers: Iterable[int]) -> Sequence[Range]:

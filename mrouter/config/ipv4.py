@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, ip_network
+from ipaddress import IPv4Network
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
-from mrouter.toml_model import as_list, expect_text, refuse_nested_prefixes
-from mrouter.toml_source import MistakeError, show
+from mrouter.toml_model import as_list, parse_ipv4_prefix, refuse_nested_prefixes
+from mrouter.toml_source import MistakeError
 
 #: What no network on board can have: this network, loopback, link-local, multicast and beyond.
 _UNUSABLE = tuple(
@@ -16,18 +16,9 @@ _UNUSABLE = tuple(
 )
 
 
-def parse_ipv4_prefix(value: Any) -> IPv4Network:
+def parse_ipv4_network(value: Any) -> IPv4Network:
     """Read the IPv4 prefix of a network, or an address for the /32, or raise `MistakeError`."""
-    text = expect_text(value, "an IPv4 prefix")
-    try:
-        network = ip_network(text, strict=False)
-    except ValueError:
-        network = None
-    if not isinstance(network, IPv4Network):
-        raise MistakeError(f"{show(text)} is not an IPv4 prefix", 'as in "192.0.2.0/24"')
-    if network.network_address != IPv4Address(text.partition("/")[0]):
-        message = f"{show(text)} has bits set after the prefix length"
-        raise MistakeError(message, f'write "{network}"')
+    network = parse_ipv4_prefix(value)
     for unusable in _UNUSABLE:
         if network.overlaps(unusable):
             message = f"{network} has addresses of {unusable}, which no network can use"
@@ -38,14 +29,14 @@ def parse_ipv4_prefix(value: Any) -> IPv4Network:
 def point_to_ipv4_prefixes(value: Any) -> Any:
     """Pass ``value`` on, but raise `MistakeError` where it is an IPv4 prefix."""
     try:
-        network = parse_ipv4_prefix(value)
+        network = parse_ipv4_network(value)
     except MistakeError:
         return value
     raise MistakeError(f"{network} is IPv4", "write it under ipv4-prefixes")
 
 
 IPv4Networks = Annotated[
-    list[Annotated[IPv4Network, PlainValidator(parse_ipv4_prefix)]],
+    list[Annotated[IPv4Network, PlainValidator(parse_ipv4_network)]],
     BeforeValidator(as_list),
     AfterValidator(refuse_nested_prefixes),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mrouter.config.ipv4 import parse_ipv4_prefix
+from mrouter.config.ipv4 import parse_ipv4_network
 from mrouter.config.model import CorrespondentNodeConfig, HomeAgentConfig, MobileRouterConfig
 from mrouter.config.schema import (
     ConfigFile,
@@ -124,7 +124,7 @@ def _find_problems_of_served(source: TomlSource) -> Iterator[Problem]:
     yield from find_repeats(source, _MOBILE_ROUTER, "home-address", parse_address)
     yield from _find_misplaced_home_addresses(source)
     yield from _find_shared_prefixes(source, "prefixes", parse_prefix)
-    yield from _find_shared_prefixes(source, "ipv4-prefixes", parse_ipv4_prefix)
+    yield from _find_shared_prefixes(source, "ipv4-prefixes", parse_ipv4_network)
 
 
 def _find_misplaced_home_addresses(source: TomlSource) -> Iterator[Problem]:

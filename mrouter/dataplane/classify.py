@@ -9,17 +9,26 @@ rules with the same verdict. The sets of addresses that a policy file names are 
 from __future__ import annotations
 
 import hashlib
-import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from ipaddress import IPv6Network, collapse_addresses
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from itertools import product
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import marks
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.nft import Chain, NftSet
-from mrouter.policy.model import Match, Policy, PolicyTable, PortRange, PrefixSet
-from mrouter.policy.prefix_sets import list_ranges
+from mrouter.policy.families import restrict_match
+from mrouter.policy.model import (
+    Match,
+    Network,
+    Policy,
+    PolicyTable,
+    PortRange,
+    PrefixSet,
+    show_address,
+)
+from mrouter.policy.prefix_sets import list_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -62,8 +71,13 @@ def number_policies(table: PolicyTable) -> dict[str, int]:
     return numbers
 
 
-def compile_classification(table: PolicyTable, numbers: dict[str, int]) -> Classification:
-    """Compile ``table`` to chains and maps; ``numbers`` are the policies' connection marks."""
+def compile_classification(
+    table: PolicyTable, numbers: dict[str, int], family: Family = Family.IPV6
+) -> Classification:
+    """Compile what ``table`` asks of one family's packets to chains and maps.
+
+    ``numbers`` are the policies' connection marks.
+    """
     rules: list[str] = []
     sets: list[NftSet] = []
     run: list[Policy] = []
@@ -75,26 +89,37 @@ def compile_classification(table: PolicyTable, numbers: dict[str, int]) -> Class
             rules.extend(new_rules)
             run.clear()
 
-    for policy in table.policies:
+    policies = _restrict(table, family)
+    for policy in policies:
         if _is_port_match(policy.match):
             run.append(policy)
         else:
             flush_run()
             verdict = f"goto {_chain_name(numbers[policy.name])}"
-            rules += [f"{tests} {verdict}".strip() for tests in _render_rules(policy.match)]
+            rules += [f"{tests} {verdict}".strip() for tests in _render_rules(policy.match, family)]
     flush_run()
     verdicts = [
         Chain(
-            _chain_name(number),
+            _chain_name(numbers[policy.name]),
             (
                 f"ct mark set ct mark & {~marks.CONNECTION_MASK & 0xFFFFFFFF:#010x} "
-                f"| {marks.mark_policy(number):#010x}",
+                f"| {marks.mark_policy(numbers[policy.name]):#010x}",
             ),
         )
-        for number in numbers.values()
+        for policy in policies
     ]
-    sets += _make_sets(_find_sets(table))
+    sets += _make_sets(_find_sets(policies), family)
     return Classification((*verdicts, Chain("classify", tuple(rules))), tuple(sets))
+
+
+def _restrict(table: PolicyTable, family: Family) -> list[Policy]:
+    """Return the policies that take packets of ``family``, with what they ask of these."""
+    restricted = []
+    for policy in table.policies:
+        match = restrict_match(policy.match, family.value)
+        if match is not None:
+            restricted.append(policy if match is policy.match else replace(policy, match=match))
+    return restricted
 
 
 def _chain_name(number: int) -> str:
@@ -162,23 +187,23 @@ def flatten_ranges(claims: Iterable[tuple[PortRange, int]]) -> list[tuple[PortRa
     return flat
 
 
-def _render_rules(match: Match) -> Iterator[str]:
+def _render_rules(match: Match, family: Family) -> Iterator[str]:
     """Yield what stands before the verdict in each of the rules that ``match`` comes to.
 
     A look-up asks one set alone: of several, each has a rule of its own.
     """
     choices = [
         [f"{selector} {values}" for values in alternatives]
-        for selector, alternatives in _list_tests(match)
+        for selector, alternatives in _list_tests(match, family)
     ]
-    for selector, alternatives in _list_tests(match.none_of or Match()):
+    for selector, alternatives in _list_tests(match.none_of or Match(), family):
         none = " ".join(f"{selector} != {values}" for values in alternatives)
         choices.append([none, *_WITHOUT.get(selector, ())])
     for tests in product(*choices):
         yield " ".join(tests)
 
 
-def _list_tests(match: Match) -> Iterator[tuple[str, list[str]]]:
+def _list_tests(match: Match, family: Family) -> Iterator[tuple[str, list[str]]]:
     """Yield what each field looks at, and the sets of values that it takes, the quickest first.
 
     Ports stand only beside protocols that have them, so every packet that comes to be asked for
@@ -195,56 +220,62 @@ def _list_tests(match: Match) -> Iterator[tuple[str, list[str]]]:
     if match.destination_ports:
         yield "th dport", [_anonymous_set(map(_render_ports, match.destination_ports))]
     if match.dscp:
-        yield "ip6 dscp", [_anonymous_set(map(str, match.dscp))]
+        yield f"{family.word} dscp", [_anonymous_set(map(str, match.dscp))]
     if match.source_macs:
         yield "ether saddr", [_anonymous_set(match.source_macs)]
     if match.source_prefixes or match.source_sets:
-        yield "ip6 saddr", list(_list_address_sets(match.source_prefixes, match.source_sets))
+        sets = _list_address_sets(match.source_prefixes, match.source_sets, family)
+        yield f"{family.word} saddr", list(sets)
     if match.destination_prefixes or match.destination_sets:
-        sets = _list_address_sets(match.destination_prefixes, match.destination_sets)
-        yield "ip6 daddr", list(sets)
+        sets = _list_address_sets(match.destination_prefixes, match.destination_sets, family)
+        yield f"{family.word} daddr", list(sets)
 
 
 def _list_address_sets(
-    prefixes: tuple[IPv6Network, ...], sets: tuple[PrefixSet, ...]
+    prefixes: tuple[Network, ...], sets: tuple[PrefixSet, ...], family: Family
 ) -> Iterator[str]:
     if prefixes:
         # nft refuses a prefix inside another one of the same set
-        yield _anonymous_set(map(str, collapse_addresses(prefixes)))
-    yield from (f"@{_name_set(prefix_set)}" for prefix_set in sets)
+        yield _anonymous_set(map(str, _collapse(prefixes)))
+    yield from (f"@{_name_set(prefix_set, family)}" for prefix_set in sets)
 
 
-def _find_sets(table: PolicyTable) -> tuple[PrefixSet, ...]:
+def _collapse(prefixes: tuple[Network, ...]) -> Iterator[Network]:
+    yield from collapse_addresses(each for each in prefixes if isinstance(each, IPv4Network))
+    yield from collapse_addresses(each for each in prefixes if isinstance(each, IPv6Network))
+
+
+def _find_sets(policies: Iterable[Policy]) -> tuple[PrefixSet, ...]:
     """Return each set that a policy names, once."""
     found: dict[PrefixSet, None] = {}
-    for policy in table.policies:
+    for policy in policies:
         for match in (policy.match, policy.match.none_of):
             if match is not None:
                 found.update(dict.fromkeys((*match.source_sets, *match.destination_sets)))
     return tuple(found)
 
 
-@lru_cache(maxsize=1)
-def _make_sets(sets: tuple[PrefixSet, ...]) -> tuple[NftSet, ...]:
+@lru_cache(maxsize=len(Family))
+def _make_sets(sets: tuple[PrefixSet, ...], family: Family) -> tuple[NftSet, ...]:
     """Return the nftables' sets; they are made again when they change, not for each event."""
     return tuple(
         NftSet(
-            _name_set(prefix_set),
-            "type ipv6_addr; flags interval;",
+            _name_set(prefix_set, family),
+            f"type {family.address_type}; flags interval;",
             "set",
-            {_render_range(*ends): "" for ends in zip(*list_ranges(prefix_set), strict=True)},
+            {_render_range(*ends): "" for ends in list_spans(prefix_set, family.value)},
         )
         for prefix_set in sets
     )
 
 
-def _name_set(prefix_set: PrefixSet) -> str:
-    return f"set6_{prefix_set.name}"
+def _name_set(prefix_set: PrefixSet, family: Family) -> str:
+    return f"set{family.value}_{prefix_set.name}"
 
 
 def _render_range(first: int, last: int) -> str:
-    ends = (socket.inet_ntop(socket.AF_INET6, end.to_bytes(16)) for end in (first, last))
-    return "-".join(ends) if first != last else next(ends)
+    ends = dict.fromkeys(show_address(end) for end in (first, last))
+    return "-".join(ends)
 
 
 def _render_ports(ports: PortRange) -> str:

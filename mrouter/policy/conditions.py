@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from mrouter.policy.find import matches
@@ -46,9 +46,9 @@ _NAMES = {
     "dscp": _DSCP_NAMES,
     "remark": _DSCP_NAMES,
 }
-#: What stands for an address that is not given: it is in no prefix but ::/0.
-NO_ADDRESS = IPv6Address(0)
-_NOTHING = (None, "", NO_ADDRESS)
+#: What stands for an address that is not given: it is in no prefix but ::/0, or 0.0.0.0/0.
+NO_ADDRESS, NO_IPV4_ADDRESS = IPv6Address(0), IPv4Address(0)
+_NOTHING = (None, "", NO_ADDRESS, NO_IPV4_ADDRESS)
 _MOST_SHOWN = 8
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, fields
-from ipaddress import IPv6Address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from mrouter.policy.conditions import (
@@ -161,8 +161,8 @@ def read_tracked_flow(row: Mapping[str, Any]) -> TrackedFlow:
     protocol = row["protocol"]
     flow = Flow(
         protocol=PROTOCOLS[protocol] if protocol in PROTOCOLS else int(protocol),
-        source=IPv6Address(row["source"]),
-        destination=IPv6Address(row["destination"]),
+        source=ip_address(row["source"]),
+        destination=ip_address(row["destination"]),
         source_port=row["source_port"],
         destination_port=row["destination_port"],
         icmpv6_type=row["icmpv6_type"],

@@ -7,15 +7,23 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+)
 
 from mrouter.errors import FileError, PolicyError, Problem
-from mrouter.policy.conditions import NO_ADDRESS
+from mrouter.policy.conditions import NO_ADDRESS, NO_IPV4_ADDRESS
 from mrouter.policy.find import Flow, find_policy
+from mrouter.policy.model import Address
 from mrouter.policy.resolve import rank, resolve
 from mrouter.policy.values import parse_code_point, parse_icmpv6_type, parse_mac, parse_protocol
 from mrouter.toml_model import (
-    Address,
+    AnyAddress,
     InterfaceName,
     Name,
     StrictModel,
@@ -56,8 +64,8 @@ class PacketTable(StrictModel):
     """A packet's fields; those that are left out are as in a packet that has none of them."""
 
     protocol: Annotated[int, PlainValidator(parse_protocol)] = Field(examples=['protocol = "udp"'])
-    source: Address = NO_ADDRESS
-    destination: Address = NO_ADDRESS
+    source: AnyAddress | None = None
+    destination: AnyAddress | None = None
     source_port: _Port | None = None
     destination_port: _Port | None = None
     icmpv6_type: Annotated[int, PlainValidator(parse_icmpv6_type)] | None = None
@@ -65,12 +73,22 @@ class PacketTable(StrictModel):
     dscp: Annotated[int, PlainValidator(parse_code_point)] = 0
     ingress: InterfaceName | None = None
 
+    @field_validator("destination")
+    @classmethod
+    def _refuse_two_families(cls, destination: Address, info: ValidationInfo) -> Address:
+        source = info.data.get("source")
+        if source is not None and source.version != destination.version:
+            raise MistakeError(f"the source is IPv{source.version}, this is another family")
+        return destination
+
     def to_flow(self) -> Flow:
         """Return the packet as data."""
+        given = self.source or self.destination
+        missing = NO_ADDRESS if given is None or given.version == 6 else NO_IPV4_ADDRESS
         return Flow(
             protocol=self.protocol,
-            source=self.source,
-            destination=self.destination,
+            source=self.source or missing,
+            destination=self.destination or missing,
             source_port=self.source_port,
             destination_port=self.destination_port,
             dscp=self.dscp,

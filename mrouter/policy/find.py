@@ -9,23 +9,30 @@ from mrouter.policy.prefix_sets import contains
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from ipaddress import IPv6Address, IPv6Network
 
-    from mrouter.policy.model import Match, Policy, PolicyTable, PortRange, PrefixSet
+    from mrouter.policy.model import (
+        Address,
+        Match,
+        Network,
+        Policy,
+        PolicyTable,
+        PortRange,
+        PrefixSet,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
     """A packet as it leaves the vehicle: source is on board, destination is far.
 
-    ``protocol`` is an IPv6 next header number, ``dscp`` 0 to 63, ``ingress`` the interface it came
+    ``protocol`` is a next header number, ``dscp`` 0 to 63, ``ingress`` the interface it came
     in by. Ports are None where the protocol has none, or where a fragment does not show them,
     ``icmpv6_type`` and ``source_mac`` (as in "02:00:00:00:00:01") where there is none.
     """
 
     protocol: int
-    source: IPv6Address
-    destination: IPv6Address
+    source: Address
+    destination: Address
     source_port: int | None = None
     destination_port: int | None = None
     dscp: int = 0
@@ -73,7 +80,7 @@ def _port_matches(ranges: tuple[PortRange, ...], port: int | None) -> bool:
 
 
 def _address_matches(
-    prefixes: tuple[IPv6Network, ...], sets: tuple[PrefixSet, ...], address: IPv6Address
+    prefixes: tuple[Network, ...], sets: tuple[PrefixSet, ...], address: Address
 ) -> bool:
     return any(address in prefix for prefix in prefixes) or any(
         contains(prefix_set, address) for prefix_set in sets

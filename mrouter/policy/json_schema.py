@@ -24,7 +24,7 @@ from mrouter.toml_model import (
     OneOf,
     Within,
     as_list,
-    parse_prefix,
+    parse_any_prefix,
     refuse_empty,
     refuse_repeats,
 )
@@ -59,7 +59,7 @@ _ACCEPTED: dict[Any, JsonSchemaValue] = {
         ]
     },
     parse_rate: {"type": "string", "pattern": "^\\s*[0-9]+(\\.[0-9]+)?\\s*[kMG]bit/s\\s*$"},
-    parse_prefix: {"type": "string", "pattern": f"^{_PREFIX}$"},
+    parse_any_prefix: {"type": "string", "pattern": f"^{_PREFIX}$"},
     parse_prefix_or_set: {"type": "string", "pattern": f"^(@.+|{_PREFIX})$"},
 }
 #: What else is asked of a list.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv6Network
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
@@ -15,7 +14,7 @@ from pydantic import (
     field_validator,
 )
 
-from mrouter.policy.model import Match, PortRange
+from mrouter.policy.model import Match, Network, PortRange
 from mrouter.policy.values import (
     PROTOCOLS,
     PROTOCOLS_WITH_PORTS,
@@ -27,12 +26,12 @@ from mrouter.policy.values import (
     refuse_overlapping_ports,
 )
 from mrouter.toml_model import (
+    AnyPrefixList,
     InterfaceName,
-    PrefixList,
     StrictModel,
     as_list,
     check_known,
-    parse_prefix,
+    parse_any_prefix,
     refuse_empty,
     refuse_nested_prefixes,
     refuse_repeats,
@@ -53,10 +52,10 @@ def _check_ingress(name: str, info: ValidationInfo) -> str:
     return check_known(name, info.context and info.context["ingress"], "ingress interface")
 
 
-def parse_prefix_or_set(value: Any, info: ValidationInfo) -> IPv6Network | str:
+def parse_prefix_or_set(value: Any, info: ValidationInfo) -> Network | str:
     """Read a prefix, or the name of a known set behind a @, or raise `MistakeError`."""
     if not isinstance(value, str) or not value.startswith(_SET_SIGN):
-        return parse_prefix(value)
+        return parse_any_prefix(value)
     known = [f"{_SET_SIGN}{name}" for name in info.context["sets"]] if info.context else [value]
     if value not in known:
         message = f"unknown set {show(value)}"
@@ -64,8 +63,8 @@ def parse_prefix_or_set(value: Any, info: ValidationInfo) -> IPv6Network | str:
     return value
 
 
-def _refuse_nested(ends: list[IPv6Network | str]) -> list[IPv6Network | str]:
-    prefixes = {at: end for at, end in enumerate(ends) if isinstance(end, IPv6Network)}
+def _refuse_nested(ends: list[Network | str]) -> list[Network | str]:
+    prefixes = {at: end for at, end in enumerate(ends) if not isinstance(end, str)}
     try:
         refuse_nested_prefixes(list(prefixes.values()))
     except MistakeError as mistake:
@@ -85,7 +84,7 @@ _Ports = Annotated[
     AfterValidator(refuse_overlapping_ports),
 ]
 _Ends = Annotated[
-    list[Annotated[IPv6Network | str, PlainValidator(parse_prefix_or_set)]],
+    list[Annotated[Network | str, PlainValidator(parse_prefix_or_set)]],
     BeforeValidator(as_list),
     AfterValidator(refuse_empty),
     AfterValidator(_refuse_nested),
@@ -100,7 +99,7 @@ _Macs = Annotated[list[Annotated[str, PlainValidator(parse_mac)]], *distinct]
 class SetTable(StrictModel):
     """One [set.NAME]: prefixes written here, in a file, or both."""
 
-    prefixes: Annotated[PrefixList, AfterValidator(refuse_empty)] = Field(default_factory=list)
+    prefixes: Annotated[AnyPrefixList, AfterValidator(refuse_empty)] = Field(default_factory=list)
     file: str | None = None
 
 
@@ -142,6 +141,23 @@ class MatchTable(StrictModel):
                 raise MistakeError(f"protocol {protocol} has no ports", example)
         return ports
 
+    @field_validator("destination")
+    @classmethod
+    def _refuse_two_families(
+        cls, destination: list[Network | str], info: ValidationInfo
+    ) -> list[Network | str]:
+        ends = info.data.get("source", ()), destination
+        versions = [_list_versions(end) for end in ends]
+        # of a set's content nothing is known here
+        if all(versions) and not any(isinstance(each, str) for end in ends for each in end):
+            here, there = versions
+            if here.isdisjoint(there):
+                message = (
+                    "no packet has an IPv6 address at one end and an IPv4 address at the other"
+                )
+                raise MistakeError(message, "write prefixes of one family, or split the policy")
+        return destination
+
     @field_validator("icmpv6_type", "not_icmpv6_type")
     @classmethod
     def _refuse_other_protocols(cls, types: list[int], info: ValidationInfo) -> list[int]:
@@ -179,11 +195,15 @@ class MatchTable(StrictModel):
         )
 
 
-def _list_prefixes(ends: Sequence[IPv6Network | str]) -> tuple[IPv6Network, ...]:
-    return tuple(end for end in ends if isinstance(end, IPv6Network))
+def _list_versions(ends: Sequence[Network | str]) -> set[int]:
+    return {end.version for end in ends if not isinstance(end, str)}
+
+
+def _list_prefixes(ends: Sequence[Network | str]) -> tuple[Network, ...]:
+    return tuple(end for end in ends if not isinstance(end, str))
 
 
 def _list_sets(
-    ends: Sequence[IPv6Network | str], sets: Mapping[str, PrefixSet]
+    ends: Sequence[Network | str], sets: Mapping[str, PrefixSet]
 ) -> tuple[PrefixSet, ...]:
     return tuple(sets[end.removeprefix(_SET_SIGN)] for end in ends if isinstance(end, str))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeAlias
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -18,13 +23,13 @@ class PortRange:
 
 @dataclass(frozen=True, slots=True)
 class PrefixSet:
-    """A named set of prefixes, which may be large and belong to many policies.
+    """A named set of prefixes of IPv6, IPv4 or both, which may be large and many policies'.
 
     ``digest`` stands for ``prefixes`` where the set is shown or compared.
     """
 
     name: str
-    prefixes: tuple[IPv6Network, ...] = field(repr=False, compare=False)
+    prefixes: tuple[Network, ...] = field(repr=False, compare=False)
     digest: str
 
     def __reduce__(self) -> tuple[Callable[..., PrefixSet], tuple[str, bytes, str]]:
@@ -33,18 +38,41 @@ class PrefixSet:
         return _unpack_set, (self.name, packed, self.digest)
 
 
-#: Octets of an address and a prefix length.
-_PACKED = 16 + 1
+#: Octets of an address's number and a prefix length.
+_PACKED = 17 + 1
+#: The number of 0.0.0.0: behind all IPv6 addresses, with a gap, so that no range spans both.
+FIRST_IPV4 = 1 << 129
+#: An IPv4 address is as far from the next as a /32 of IPv6 is, so that a prefix of either family
+#: holds 2 ** (128 - length) numbers.
+_IPV4_SHIFT = 96
 
 
-def pack_prefix(prefix: IPv6Network) -> int:
-    """Return the prefix as one number: its address, and its length in the last octet."""
-    return int(prefix.network_address) << 8 | prefix.prefixlen
+def number_address(address: Address) -> int:
+    """Return the number of ``address``, which no address of the other family has."""
+    if isinstance(address, IPv6Address):
+        return int(address)
+    return FIRST_IPV4 + (int(address) << _IPV4_SHIFT)
 
 
-def unpack_prefix(packed: int) -> IPv6Network:
+def show_address(number: int) -> str:
+    """Write the address whose number ``number`` is, or among whose numbers it is."""
+    if number < FIRST_IPV4:
+        return socket.inet_ntop(socket.AF_INET6, number.to_bytes(16))
+    octets = ((number - FIRST_IPV4) >> _IPV4_SHIFT).to_bytes(4)
+    return socket.inet_ntop(socket.AF_INET, octets)
+
+
+def pack_prefix(prefix: Network) -> int:
+    """Return the prefix as one number: its address's, and its length in the last octet."""
+    return number_address(prefix.network_address) << 8 | prefix.prefixlen
+
+
+def unpack_prefix(packed: int) -> Network:
     """Return the prefix that `pack_prefix` made ``packed`` of."""
-    return IPv6Network((packed >> 8, packed & 0xFF))
+    address, length = packed >> 8, packed & 0xFF
+    if address < FIRST_IPV4:
+        return IPv6Network((address, length))
+    return IPv4Network(((address - FIRST_IPV4) >> _IPV4_SHIFT, length))
 
 
 def _unpack_set(name: str, packed: bytes, digest: str) -> PrefixSet:
@@ -58,16 +86,17 @@ class Match:
     """What a packet from the mobile network must look like; an empty tuple matches anything.
 
     The packet is always seen as it leaves the vehicle: source is on board, destination is far.
-    ``protocols`` are IPv6 next header numbers, ``dscp`` 0 to 63, ``ingress`` interface names,
+    ``protocols`` are next header numbers, ``dscp`` 0 to 63, ``ingress`` interface names,
     ``source_macs`` as in "02:00:00:00:00:01". An address matches if it is in any of the prefixes
-    or sets of its end. ``none_of`` is what no single field of may match.
+    or sets of its end: an end that names prefixes of one family matches no packet of the other.
+    ``none_of`` is what no single field of may match.
     """
 
     protocols: tuple[int, ...] = ()
     source_ports: tuple[PortRange, ...] = ()
     destination_ports: tuple[PortRange, ...] = ()
-    source_prefixes: tuple[IPv6Network, ...] = ()
-    destination_prefixes: tuple[IPv6Network, ...] = ()
+    source_prefixes: tuple[Network, ...] = ()
+    destination_prefixes: tuple[Network, ...] = ()
     dscp: tuple[int, ...] = ()
     ingress: tuple[str, ...] = ()
     icmpv6_types: tuple[int, ...] = ()

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mrouter.policy.model import PrefixSet, pack_prefix, unpack_prefix
+from mrouter.policy.model import (
+    FIRST_IPV4,
+    PrefixSet,
+    number_address,
+    pack_prefix,
+    unpack_prefix,
+)
 from mrouter.policy.ranges import join_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from ipaddress import IPv6Address, IPv6Network
 
+    from mrouter.policy.model import Address, Network
     from mrouter.policy.ranges import Range
 
 _ADDRESS_BITS = 128
 
 
-def make_prefix_set(name: str, prefixes: Iterable[IPv6Network]) -> PrefixSet:
+def make_prefix_set(name: str, prefixes: Iterable[Network]) -> PrefixSet:
     """Make the set of all addresses in ``prefixes``, which may be nested and in any order.
 
     Two sets of the same prefixes have the same digest, but for prefixes inside others.
@@ -35,17 +41,18 @@ def make_packed_set(name: str, packed: Iterable[int]) -> PrefixSet:
         if number >> 8 > covered:
             outermost.append(number)
             covered = _last_address(number)
-    digest = hashlib.sha256(b"".join(number.to_bytes(17) for number in outermost)).hexdigest()
+    digest = hashlib.sha256(b"".join(number.to_bytes(18) for number in outermost)).hexdigest()
     return PrefixSet(name, tuple(map(unpack_prefix, outermost)), digest)
 
 
-def contains(prefix_set: PrefixSet, address: IPv6Address) -> bool:
+def contains(prefix_set: PrefixSet, address: Address) -> bool:
     """Say whether ``address`` is in one of the set's prefixes."""
-    return covers_range(prefix_set, (int(address), int(address)))
+    number = number_address(address)
+    return covers_range(prefix_set, (number, number))
 
 
 def covers_range(prefix_set: PrefixSet, inner: Range) -> bool:
-    """Say whether every address of ``inner`` is in one of the set's prefixes; one bisection."""
+    """Say whether every address's number of ``inner`` is in a prefix of the set; one bisection."""
     firsts, lasts = list_ranges(prefix_set)
     index = bisect_right(firsts, inner[0]) - 1
     return index >= 0 and inner[1] <= lasts[index]
@@ -53,10 +60,18 @@ def covers_range(prefix_set: PrefixSet, inner: Range) -> bool:
 
 @lru_cache(maxsize=256)
 def list_ranges(prefix_set: PrefixSet) -> tuple[list[int], list[int]]:
-    """Return the first and the last address of each range, sorted, with gaps between them."""
+    """Return the first and the last number of each range, sorted, with gaps between them."""
     packed = map(pack_prefix, prefix_set.prefixes)
     ranges = join_ranges((number >> 8, _last_address(number)) for number in packed)
     return [first for first, _ in ranges], [last for _, last in ranges]
+
+
+def list_spans(prefix_set: PrefixSet, version: int) -> list[Range]:
+    """Return the ranges of IP ``version``, as numbers of addresses."""
+    firsts, lasts = list_ranges(prefix_set)
+    middle = bisect_left(firsts, FIRST_IPV4)
+    part = slice(middle) if version == 6 else slice(middle, None)
+    return list(zip(firsts[part], lasts[part], strict=True))
 
 
 def _last_address(packed: int) -> int:

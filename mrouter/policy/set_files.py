@@ -6,8 +6,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from mrouter.errors import FileError, Problem
-from mrouter.policy.model import pack_prefix
-from mrouter.toml_model import parse_prefix
+from mrouter.policy.model import FIRST_IPV4, pack_prefix
+from mrouter.toml_model import parse_any_prefix
 from mrouter.toml_source import MistakeError, TomlSource, read_text
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _parse_lines(file: str, text: str) -> tuple[list[int], list[Problem]]:
             continue
         try:
             packed = _parse_plain(entry)
-            prefixes.append(pack_prefix(parse_prefix(entry)) if packed is None else packed)
+            prefixes.append(pack_prefix(parse_any_prefix(entry)) if packed is None else packed)
         except MistakeError as mistake:
             wrong += 1
             if wrong <= _MOST_PROBLEMS:
@@ -81,16 +81,23 @@ def _parse_lines(file: str, text: str) -> tuple[list[int], list[Problem]]:
 
 
 def _parse_plain(entry: str) -> int | None:
-    """Read a prefix that is written without any doubt, several times faster than `parse_prefix`."""
+    """Read a prefix that is written without any doubt, many times faster than is done otherwise."""
     address, slash, length_text = entry.partition("/")
+    family, bits = (socket.AF_INET6, 128) if ":" in address else (socket.AF_INET, 32)
     try:
-        number = int.from_bytes(socket.inet_pton(socket.AF_INET6, address))
+        number = int.from_bytes(socket.inet_pton(family, address))
     except (OSError, ValueError):
         return None
     if not (length_text.isascii() and length_text.isdigit() and len(length_text) <= 3) and slash:
         return None
-    length = int(length_text) if slash else 128
+    length = int(length_text) if slash else bits
     # what is multicast, link-local or has host bits is refused with words of its own
-    if length > 128 or number >> 118 >= 0x3FA or number & ((1 << (128 - length)) - 1):
+    if length > bits or number & ((1 << (bits - length)) - 1):
+        return None
+    if bits == 32:
+        if number >> 16 >= 0xE000 or number >> 16 == 0xA9FE:
+            return None
+        number = FIRST_IPV4 + (number << 96)
+    elif number >> 118 >= 0x3FA:
         return None
     return number << 8 | length

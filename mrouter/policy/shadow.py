@@ -14,18 +14,19 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from mrouter.policy.conditions import KINDS
-from mrouter.policy.model import Match, PortRange
+from mrouter.policy.model import Match, PortRange, number_address
 from mrouter.policy.prefix_sets import covers_range
 from mrouter.policy.ranges import join_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-    from ipaddress import IPv6Network
 
-    from mrouter.policy.model import Policy, PolicyTable, PrefixSet
+    from mrouter.policy.model import Network, Policy, PolicyTable, PrefixSet
     from mrouter.policy.ranges import Range
 
 _PORT_COUNT = 65536
+#: Of an address's number.
+_ADDRESS_BITS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class _Ports:
 class _Addresses:
     """Any address in ``prefixes`` or ``sets``; ``ranges`` are the prefixes', as those of ports."""
 
-    prefixes: tuple[IPv6Network, ...]
+    prefixes: tuple[Network, ...]
     sets: tuple[PrefixSet, ...]
     ranges: tuple[Range, ...]
 
@@ -117,8 +118,9 @@ def _read(values: list[Any]) -> _Asked:
     return _Values(frozenset(items))
 
 
-def _span(prefix: IPv6Network) -> Range:
-    return int(prefix.network_address), int(prefix.broadcast_address)
+def _span(prefix: Network) -> Range:
+    first = number_address(prefix.network_address)
+    return first, first + (1 << _ADDRESS_BITS - prefix.prefixlen) - 1
 
 
 # --- does one cover another -------------------------------------------------------------
@@ -205,9 +207,9 @@ class _Index:
             case _Ports(((first, _), *_)):
                 yield from ((size, first >> size) for size in self._sizes[kind])
             case _Addresses((prefix, *_)):
-                address, bits = int(prefix.network_address), prefix.max_prefixlen
+                address = number_address(prefix.network_address)
                 for size in self._sizes[kind]:
-                    yield size, address >> bits - size
+                    yield size, address >> _ADDRESS_BITS - size
                 for digest, named in self._named[kind].items():
                     if covers_range(named, _span(prefix)):
                         yield digest
@@ -235,8 +237,9 @@ def _list_keys(asked: _Asked) -> list[Hashable]:
             return [*map(_key, prefixes), *(named.digest for named in sets)]
 
 
-def _key(prefix: IPv6Network) -> tuple[int, int]:
-    return prefix.prefixlen, int(prefix.network_address) >> prefix.max_prefixlen - prefix.prefixlen
+def _key(prefix: Network) -> tuple[int, int]:
+    number = number_address(prefix.network_address)
+    return prefix.prefixlen, number >> _ADDRESS_BITS - prefix.prefixlen
 
 
 def _find_block(first: int, last: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from ipaddress import IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from mrouter.policy import model
@@ -42,7 +42,7 @@ def decode_table(content: Any) -> PolicyTable:
 
 
 def _encode(value: Any) -> Any:
-    if isinstance(value, IPv6Network):
+    if isinstance(value, IPv4Network | IPv6Network):
         return {_NETWORK: pack_prefix(value)}
     if isinstance(value, PrefixSet):
         return {_SET: [value.name, value.digest, *map(pack_prefix, value.prefixes)]}

@@ -9,7 +9,7 @@ from typing import Any
 from mrouter.policy.model import PortRange
 from mrouter.toml_source import MistakeError, show, suggest
 
-PROTOCOLS = {"tcp": 6, "udp": 17, "esp": 50, "icmpv6": 58, "sctp": 132, "udplite": 136}
+PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "esp": 50, "icmpv6": 58, "sctp": 132, "udplite": 136}
 #: Whose header begins with a source and a destination port.
 PROTOCOLS_WITH_PORTS = frozenset(PROTOCOLS[name] for name in ("tcp", "udp", "sctp", "udplite"))
 
@@ -36,7 +36,7 @@ _PORTS = re.compile(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?")
 
 
 def parse_protocol(value: Any) -> int:
-    """Read a protocol by name or IPv6 next header number, or raise `MistakeError`."""
+    """Read a protocol by name or next header number, or raise `MistakeError`."""
     return _parse_named_number(value, PROTOCOLS, 255, "protocol")
 
 

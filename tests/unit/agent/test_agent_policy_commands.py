@@ -103,7 +103,7 @@ def test_a_good_file_ends_with_code_0_and_a_line(run, files):
 
 
 def test_errors_end_with_code_1_and_are_all_told(run, files):
-    text = files.policy.read_text().replace('"wifi"', '"wlan"').replace('"icmpv6"', '"icmp"')
+    text = files.policy.read_text().replace('"wifi"', '"wlan"').replace('"icmpv6"', '"icmpv5"')
     files.policy.write_text(text)
     code, out, err = run("policy", "check", files.mobile_router)
     assert (code, out) == (1, "")

@@ -106,8 +106,8 @@ def change(text, old, new):
          "c.toml:5: mobile-router.home-address: is missing"
          ' (write home-address = "2001:db8:f1::100")'),
         ('"2001:db8:f1::100"', '"192.0.2.1"',
-         'c.toml:6: mobile-router.home-address: "192.0.2.1" is IPv4; this version forwards'
-         " IPv6 only"),
+         'c.toml:6: mobile-router.home-address: "192.0.2.1" is IPv4; an IPv6 one is'
+         " needed here"),
         ('"2001:db8:f1::100"', '"2001:db8:f1::100/64"',
          'c.toml:6: mobile-router.home-address: "2001:db8:f1::100/64" is not an IPv6 address'
          " (leave the /length out)"),

@@ -52,10 +52,10 @@ def refusals(directory, content, tv="2001:db8:3::/48\n"):
         ('"@tv"', '"2001:db8:2::/47", "@tv"',
          "p.toml:9: policy[0].match.destination[2]: 2001:db8:2::/48 lies within"
          " 2001:db8:2::/47 of the same list (leave it out)"),
-        ('"@tv"', '"tv"', 'p.toml:8: policy[0].match.destination[0]: "tv" is not an IPv6 prefix'
-         ' (as in "2001:db8::/32")'),
+        ('"@tv"', '"tv"', 'p.toml:8: policy[0].match.destination[0]: "tv" is not a prefix'
+         ' (as in "2001:db8::/32" or "192.0.2.0/24")'),
         ('"@tv"', "5",
-         "p.toml:8: policy[0].match.destination[0]: must be an IPv6 prefix in quotes"),
+         "p.toml:8: policy[0].match.destination[0]: must be a prefix in quotes"),
         ('"@office"', "[]", "p.toml:15: policy[1].match.not-destination: the list is empty"
          " (name at least one, or leave the key out)"),
         ('[set.office]\nprefixes = ["2001:db8:1::/48"]', "[set.office]",
@@ -63,11 +63,23 @@ def refusals(directory, content, tv="2001:db8:3::/48\n"):
          ' (write prefixes = ["2001:db8::/32"] or file = "office.txt")'),
         ('"2001:db8:1::/48"', "", "p.toml:2: set.office.prefixes: the list is empty"
          " (name at least one, or leave the key out)"),
-        ('"2001:db8:1::/48"', '"192.0.2.0/24"',
-         'p.toml:2: set.office.prefixes[0]: "192.0.2.0/24" is IPv4; this version forwards IPv6'
-         " only"),
-        ('"2001:db8:1::/48"', '"@tv"', 'p.toml:2: set.office.prefixes[0]: "@tv" is not an IPv6'
-         ' prefix (as in "2001:db8::/32")'),
+        ('"2001:db8:1::/48"', '"192.0.2.1/24"',
+         'p.toml:2: set.office.prefixes[0]: "192.0.2.1/24" has bits set after the prefix length'
+         ' (write "192.0.2.0/24")'),
+        ('"2001:db8:1::/48"', '"192.0.2.0/255.255.255.0"',
+         'p.toml:2: set.office.prefixes[0]: "192.0.2.0/255.255.255.0" is not a prefix'
+         ' (as in "2001:db8::/32" or "192.0.2.0/24")'),
+        ('"2001:db8:1::/48"', '"2001:db8:1::/48", "192.0.2.0/24", "::/0"',
+         "p.toml:2: set.office.prefixes[0]: 2001:db8:1::/48 lies within ::/0 of the same list"
+         " (leave it out)"),
+        ('"2001:db8:1::/48"', '"192.0.2.0/24", "::/0", "192.0.2.1"',
+         "p.toml:2: set.office.prefixes[2]: 192.0.2.1/32 lies within 192.0.2.0/24 of the same list"
+         " (leave it out)"),
+        ('  "@tv",\n  "2001:db8:2::/48",\n]', '  "192.0.2.0/24"]\nmatch.source = "2001:db8::1"',
+         "p.toml:7: policy[0].match.destination: no packet has an IPv6 address at one end and an"
+         " IPv4 address at the other (write prefixes of one family, or split the policy)"),
+        ('"2001:db8:1::/48"', '"@tv"', 'p.toml:2: set.office.prefixes[0]: "@tv" is not a prefix'
+         ' (as in "2001:db8::/32" or "192.0.2.0/24")'),
         ('"2001:db8:1::/48"', '"2001:db8:1::/48", "2001:db8:1::1"',
          "p.toml:2: set.office.prefixes[1]: 2001:db8:1::1/128 lies within 2001:db8:1::/48 of the"
          " same list (leave it out)"),
@@ -145,11 +157,17 @@ def test_sets_are_tables(tmp_path, text):
         ("2001:db8::/", '"2001:db8::/" is not an IPv6 prefix (as in "2001:db8::/32")'),
         ("2001:db8::/4 8", '"2001:db8::/4 8" is not an IPv6 prefix (as in "2001:db8::/32")'),
         ("2001:db8::/\u0664", '"2001:db8::/\\u0664" is not an IPv6 prefix (as in "2001:db8::/32")'),
-        ("192.0.2.0/24", '"192.0.2.0/24" is IPv4; this version forwards IPv6 only'),
+        ("192.0.2.1/24", '"192.0.2.1/24" has bits set after the prefix length'
+         ' (write "192.0.2.0/24")'),
+        ("192.0.2.0/33", '"192.0.2.0/33" is not an IPv4 prefix (as in "192.0.2.0/24")'),
+        ("192.0.2.256", '"192.0.2.256" is not an IPv4 prefix (as in "192.0.2.0/24")'),
+        ("192.0.2", '"192.0.2" is not a prefix (as in "2001:db8::/32" or "192.0.2.0/24")'),
+        ("224.0.0.0/4", "224.0.0.0/4 is multicast, which mrouter does not forward"),
+        ("169.254.0.0/16", "169.254.0.0/16 is link-local, which no router forwards"),
         ("ff02::/16", "ff02::/16 is multicast, which mrouter does not forward"),
         ("fe80::/64", "fe80::/64 is link-local, which no router forwards"),
         ("fe80::1%lan0", '"fe80::1%lan0" names an interface (leave out % and what follows)'),
-        ("\0", '"\\u0000" is not an IPv6 prefix (as in "2001:db8::/32")'),
+        ("\0", '"\\u0000" is not a prefix (as in "2001:db8::/32" or "192.0.2.0/24")'),
     ],
 )  # fmt: skip
 def test_a_wrong_line_of_a_file_is_named_by_the_file_and_the_line(tmp_path, line, problem):

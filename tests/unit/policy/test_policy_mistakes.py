@@ -54,7 +54,7 @@ def refusals(directory, content):
         ('"udp"', "256", "p.toml:3: policy[0].match.protocol: a protocol number is from 0 to 255,"
          " this is 256"),
         ('"udp"', "true", "p.toml:3: policy[0].match.protocol: must be the name or number of a"
-         " protocol (known: tcp, udp, esp, icmpv6, sctp, udplite)"),
+         " protocol (known: icmp, tcp, udp, esp, icmpv6, sctp, udplite)"),
         ('"udp"', "[]", "p.toml:3: policy[0].match.protocol: the list is empty"
          " (name at least one, or leave the key out)"),
         ('"udp"', '["udp", 17]',
@@ -92,9 +92,9 @@ def refusals(directory, content):
         ("2001:db8:1::/48", "2001:db8:1::1/48",
          'p.toml:13: policy[1].match.destination: "2001:db8:1::1/48" has bits set after the'
          ' prefix length (write "2001:db8:1::/48")'),
-        ("2001:db8:1::/48", "192.0.2.0/24",
-         'p.toml:13: policy[1].match.destination: "192.0.2.0/24" is IPv4; this version forwards'
-         " IPv6 only"),
+        ("2001:db8:1::/48", "224.0.0.1",
+         "p.toml:13: policy[1].match.destination: 224.0.0.1/32 is multicast, which mrouter does not"
+         " forward"),
         ("2001:db8:1::/48", "ff02::1", "p.toml:13: policy[1].match.destination: ff02::1/128 is"
          " multicast, which mrouter does not forward"),
         ("2001:db8:1::/48", "fe80::/64", "p.toml:13: policy[1].match.destination: fe80::/64 is"
