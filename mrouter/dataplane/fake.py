@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.state import Ip6Encapsulation, RouteKind, Seg6Encapsulation
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 def render_state(state: DataplaneState) -> str:
     """Render ``state``, always in the same order: rules, routes, XFRM, then the nft table."""
-    lines = [*_render_routing(state), *_render_table(state.table)]
+    lines = [*_render_routing(state)]
+    for table in state.tables.values():
+        lines += _render_table(table)
     return "\n".join(lines) + "\n"
 
 
@@ -39,23 +42,34 @@ def _render_routing(state: DataplaneState) -> Iterator[str]:
         yield "device ip6tnl"
     for name in state.router_advertisement_interfaces:
         yield f"accept router advertisements on {name}"
+    for name in state.tunnel_interfaces:
+        yield f"accept any source on {name}"
     yield from sorted(map(_render_rule, state.rules))
     for proxy in sorted(state.proxy_neighbours, key=lambda proxy: (proxy.device, proxy.address)):
         yield f"answer for {proxy.address} on {proxy.device}"
-    by_place = sorted(state.routes, key=lambda route: (route.table, route.destination))
-    yield from map(_render_route, by_place)
+    yield from map(_render_route, sorted(state.routes, key=_find_place))
     yield from _render_transformations(state.transformations)
+
+
+def _find_place(route: Route) -> tuple[int, int, str, int]:
+    network = route.destination
+    return route.table, -network.version, network.network_address.exploded, network.prefixlen
 
 
 def _render_rule(rule: Rule) -> str:
     parts = [f"rule {rule.table}:"]
+    if rule.family is Family.IPV4:
+        parts.append("IPv4")
     if rule.mask:
         parts.append(f"mark {rule.mark:#010x}/{rule.mask:#010x}")
     if rule.source is not None:
         parts.append(f"from {rule.source}")
     if rule.input_interface:
         parts.append(f"iif {rule.input_interface}")
-    parts.append("unreachable" if rule.unreachable else f"lookup {rule.table}")
+    if rule.local:
+        parts.append("lookup main without its default route")
+    else:
+        parts.append("unreachable" if rule.unreachable else f"lookup {rule.table}")
     return " ".join(parts)
 
 
@@ -70,6 +84,8 @@ def _render_route(route: Route) -> str:
         parts.append(f"via {route.via}")
     if route.device:
         parts.append(f"dev {route.device}")
+    if route.mtu is not None:
+        parts.append(f"mtu {route.mtu}")
     return " ".join(parts)
 
 
@@ -100,10 +116,14 @@ def _render_tunnel(tunnel: Seg6Encapsulation | Ip6Encapsulation | Seg6Decapsulat
         return f"encapsulate to {tunnel.segment}"
     if isinstance(tunnel, Ip6Encapsulation):
         return f"encapsulate from {tunnel.source} to {tunnel.destination}"
+    if tunnel.family is Family.IPV4:
+        return "decapsulate IPv4"
     return "decapsulate" if tunnel.table is None else f"decapsulate, lookup {tunnel.table}"
 
 
 def _render_table(table: NftTable) -> Iterator[str]:
+    if table.family is Family.IPV4:
+        yield "table for IPv4"
     for name in sorted(table.counters):
         yield f"counter {name}"
     for item in sorted(table.sets, key=lambda item: item.name):

@@ -8,7 +8,7 @@ import socket
 from functools import cache
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import nftables
 from pyroute2.netlink.rtnl import RTM_GETROUTE, RTM_GETRULE
@@ -16,22 +16,31 @@ from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from mrouter.dataplane import marks, nft
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.home_address import mark_home_address
 from mrouter.dataplane.neighbours import make_proxy, make_proxy_dump, read_proxy
 from mrouter.dataplane.routing import make_route, make_rule, read_route, read_rule
 from mrouter.dataplane.state import DataplaneState, Encapsulation
 from mrouter.dataplane.transformations import Transformations
-from mrouter.dataplane.tunnel_device import add_tunnel_device, remove_tunnel_device
+from mrouter.dataplane.tunnel_device import (
+    add_tunnel_device,
+    remove_tunnel_device,
+    tunnel_device_stands,
+)
 from mrouter.dataplane.tunnel_source import set_tunnel_source
 from mrouter.dataplane.xfrm import XfrmTables
 from mrouter.errors import DataplaneError
 from mrouter.netlink import RouteSocket
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     AddressPair = tuple[IPv6Address, IPv6Address]
 
     from mrouter.dataplane.state import ProxyNeighbour, Route, Rule
     from mrouter.netlink import NetlinkFailure
+
+Key = TypeVar("Key")
 
 _SYSCTL = Path("/proc/sys/net")
 _LWTUNNEL_HOOKS = _SYSCTL / "netfilter/nf_hooks_lwtunnel"
@@ -54,7 +63,7 @@ class LinuxDataplane:
         self._nft.set_handle_output(False)
         self._socket = RouteSocket()
         self._xfrm = XfrmTables()
-        self._table: nft.NftTable | None = None
+        self._tables: dict[Family, nft.NftTable] | None = None
         self._routes: frozenset[Route] | None = None
         self._rules: frozenset[Rule] | None = None
         self._proxies: frozenset[ProxyNeighbour] | None = None
@@ -76,13 +85,13 @@ class LinuxDataplane:
             self._apply(state, verify=verify)
         except DataplaneError:
             self._routes = self._rules = self._proxies = None
-            self._table = None
+            self._tables = None
             self._xfrm.forget()
             raise
 
     def remove(self) -> None:
         """Remove everything of ours from the kernel."""
-        self._run_nft(nft.render_removal())
+        self._run_nft("".join(map(nft.render_removal, self._list_tables())))
         self._transact("delete rule", [make_rule(r, add=False) for r in self._dump_rules()])
         self._delete_routes(self._dump_routes())
         self._change_proxies(self._dump_proxies(), frozenset())
@@ -90,59 +99,66 @@ class LinuxDataplane:
         self._xfrm.add(Transformations())
         self._xfrm.delete_stale(Transformations())
         remove_tunnel_device(self._socket)
-        self._table = self._routes = self._rules = self._proxies = None
+        self._tables = self._routes = self._rules = self._proxies = None
         self._prepared = False
 
     def read_counters(self) -> dict[str, tuple[int, int]]:
-        """Return every named counter's (packets, bytes)."""
-        listing = self._list(f"list counters table {nft.TABLE}")
-        counters = (item["counter"] for item in listing if "counter" in item)
-        return {item["name"]: (item["packets"], item["bytes"]) for item in counters}
+        """Return every named counter's (packets, bytes), of both families together."""
+        return _add_up(
+            (item["counter"]["name"], item["counter"])
+            for family in self._families
+            for item in self._list("counters", family)
+            if "counter" in item
+        )
 
     def read_set_counters(self, name: str) -> dict[tuple[int, ...], tuple[int, int]]:
         """Return the (packets, bytes) of each element of a set that counts; keys are numbers."""
-        return {
-            tuple(int(part) for part in element["val"]["concat"]): _read_counter(element)
-            for item in self._list(f"list set {nft.TABLE} {name}")
+        return _add_up(
+            (tuple(int(part) for part in element["val"]["concat"]), element["counter"])
+            for family in self._families
+            for item in self._list("set", family, name)
             for element in (entry["elem"] for entry in item.get("set", {}).get("elem", ()))
-        }
+        )
 
     def read_address_counters(self, name: str) -> dict[IPv6Address, tuple[int, int]]:
         """Return the (packets, bytes) of each element of a set of addresses that counts."""
-        return {
-            IPv6Address(element["val"]): _read_counter(element)
-            for item in self._list(f"list set {nft.TABLE} {name}")
+        return _add_up(
+            (IPv6Address(element["val"]), element["counter"])
+            for item in self._list("set", Family.IPV6, name)
             for element in (entry["elem"] for entry in item.get("set", {}).get("elem", ()))
-        }
+        )
 
     def read_pair_counters(self, kind: str, name: str) -> dict[AddressPair, tuple[int, int]]:
         """Return the (packets, bytes) of each element of a ``kind`` of pairs of addresses.
 
         ``kind`` is "set" or "map"; the second address is one that nft takes for a number.
         """
-        found = {}
-        for item in self._list(f"list {kind} {nft.TABLE} {name}"):
-            for entry in item.get(kind, {}).get("elem", ()):
-                element = (entry if kind == "set" else entry[0])["elem"]
-                first, second = element["val"]["concat"]
-                number = second if isinstance(second, int) else int(second, 0)
-                found[IPv6Address(first), IPv6Address(number)] = _read_counter(element)
-        return found
+        elements = (
+            (entry if kind == "set" else entry[0])["elem"]
+            for item in self._list(kind, Family.IPV6, name)
+            for entry in item.get(kind, {}).get("elem", ())
+        )
+        return _add_up((_read_pair(*each["val"]["concat"]), each["counter"]) for each in elements)
 
     def read_map_counters(self, name: str) -> dict[int, tuple[int, int]]:
         """Return the (packets, bytes) of each element of a map that counts, by its key."""
-        return {
-            int(element["val"]): _read_counter(element)
-            for item in self._list(f"list map {nft.TABLE} {name}")
+        return _add_up(
+            (int(element["val"]), element["counter"])
+            for family in self._families
+            for item in self._list("map", family, name)
             for element in (entry[0]["elem"] for entry in item.get("map", {}).get("elem", ()))
-        }
+        )
+
+    @property
+    def _families(self) -> tuple[Family, ...]:
+        return (Family.IPV6,) if self._tables is None else tuple(self._tables)
 
     def _apply(self, state: DataplaneState, *, verify: bool) -> None:
         self._prepare(state, verify=verify)
         for name in state.router_advertisement_interfaces:
             _keep_router_advertisements(name)
-        if verify and not self._holds_table():
-            self._table = None
+        for name in state.tunnel_interfaces:
+            _accept_inner_sources(name)
         known = None if verify else self._routes
         old_routes = self._dump_routes() if known is None else known
         # a dumped route is known by table and destination alone: it is replaced, not compared
@@ -151,11 +167,8 @@ class LinuxDataplane:
         self._add_routes(fresh)
         self._transact("add rule", [make_rule(rule, add=True) for rule in state.rules - old_rules])
         self._add_transformations(state.transformations, verify=verify)
-        if self._table is None:
-            self._run_nft(nft.render_replacement(state.table))
-        else:
-            self._run_nft(nft.render_change(self._table, state.table))
-        self._table = state.table
+        self._run_nft(self._render_tables(state.tables, verify=verify))
+        self._tables = state.tables
         self._xfrm.delete_stale(state.transformations)
         self._transact(
             "delete rule", [make_rule(rule, add=False) for rule in old_rules - state.rules]
@@ -175,13 +188,15 @@ class LinuxDataplane:
             if state.forwarding:
                 # only now that nothing can leak
                 _write_sysctl("ipv6/conf/all/forwarding", "1")
+                if Family.IPV4 in state.tables:
+                    _write_sysctl("ipv4/ip_forward", "1")
             self._prepared = True
 
     def _prepare(self, state: DataplaneState, *, verify: bool) -> None:
         if self._prepared and not verify:
             return
         if state.tunnel_device:
-            add_tunnel_device(self._socket)
+            add_tunnel_device(self._socket, tuple(state.tables))
         else:
             # a former run's would go on to decapsulate
             remove_tunnel_device(self._socket)
@@ -190,13 +205,25 @@ class LinuxDataplane:
             with contextlib.suppress(OSError):  # it would only have made things faster
                 set_tunnel_source(state.tunnel_source)
 
-    def _holds_table(self) -> bool:
-        """Tell whether our table stands: others do flush whole rulesets."""
-        return any(
-            (item["table"]["family"], item["table"]["name"]) == tuple(nft.TABLE.split())
-            for item in self._list("list tables")
-            if "table" in item
-        )
+    def _render_tables(self, wanted: Mapping[Family, nft.NftTable], *, verify: bool) -> str:
+        """Return one transaction after which ``wanted`` stand, and no other tables of ours."""
+        known = self._tables or {}
+        # others do flush whole rulesets
+        standing = self._list_tables() if verify or self._tables is None else known.keys()
+        commands = []
+        for family in Family:
+            if family not in wanted:
+                commands += [nft.render_removal(family)] if family in standing else []
+            elif family in known and family in standing:
+                commands.append(nft.render_change(known[family], wanted[family]))
+            else:
+                commands.append(nft.render_replacement(wanted[family]))
+        return "".join(commands)
+
+    def _list_tables(self) -> set[Family]:
+        """Return the families in which a table of ours stands."""
+        found = {item["table"]["family"] for item in self._list("tables") if _is_ours(item)}
+        return {family for family in Family if family.word in found}
 
     def _add_routes(self, routes: frozenset[Route]) -> None:
         messages = []
@@ -216,17 +243,23 @@ class LinuxDataplane:
         self._transact("delete route", messages)
 
     def _dump_routes(self) -> frozenset[Route]:
-        message = rtmsg()
-        message["family"] = socket.AF_INET6
-        message["proto"] = marks.PROTOCOL
-        found = map(read_route, self._socket.dump(message, RTM_GETROUTE))
-        return frozenset(route for route in found if route is not None)
+        routes: set[Route] = set()
+        for family in Family:
+            message = rtmsg()
+            message["family"] = family.socket_family
+            message["proto"] = marks.PROTOCOL
+            found = map(read_route, self._socket.dump(message, RTM_GETROUTE))
+            routes.update(route for route in found if route is not None)
+        return frozenset(routes)
 
     def _dump_rules(self) -> frozenset[Rule]:
-        message = fibmsg()
-        message["family"] = socket.AF_INET6
-        found = map(read_rule, self._socket.dump(message, RTM_GETRULE))
-        return frozenset(rule for rule in found if rule is not None)
+        rules: set[Rule] = set()
+        for family in Family:
+            message = fibmsg()
+            message["family"] = family.socket_family
+            found = map(read_rule, self._socket.dump(message, RTM_GETRULE))
+            rules.update(rule for rule in found if rule is not None)
+        return frozenset(rules)
 
     def _add_transformations(self, wanted: Transformations, *, verify: bool) -> None:
         if verify:
@@ -274,12 +307,18 @@ class LinuxDataplane:
         if code != 0:
             raise DataplaneError("load nftables rules", error.strip(), _suggest_nft(error))
 
-    def _list(self, command: str) -> list[Any]:
+    def _list(self, what: str, family: Family | None = None, name: str = "") -> list[Any]:
+        """List all tables, or in ``family`` all counters or what is called ``name``."""
+        place: dict[str, str] | None = None
+        if family is not None:
+            place = {"family": family.word, "table": nft.TABLE}
+        if place is not None and name:
+            place["name"] = name
         code, output, error = self._nft.json_cmd(
-            {"nftables": [{"metainfo": {"json_schema_version": 1}}, *_list_command(command)]}
+            {"nftables": [{"metainfo": {"json_schema_version": 1}}, {"list": {what: place}}]}
         )
         if code != 0:
-            raise DataplaneError(command, error.strip())
+            raise DataplaneError(f"list {what} {name}".strip(), error.strip())
         return list(output["nftables"]) if output else []
 
 
@@ -293,7 +332,8 @@ def choose_encapsulation(wanted: Encapsulation | None) -> Encapsulation:
     route_socket = RouteSocket()
     try:
         try:
-            add_tunnel_device(route_socket)
+            if not tunnel_device_stands():
+                add_tunnel_device(route_socket, (Family.IPV6,))
         except DataplaneError:
             if not _LWTUNNEL_HOOKS.exists():
                 raise
@@ -323,19 +363,21 @@ def enable_lwtunnel_hooks() -> None:
         ) from error
 
 
-def _list_command(command: str) -> list[dict[str, Any]]:
-    _verb, what, *_rest = command.split()
-    family, table = nft.TABLE.split()
-    if what == "tables":
-        return [{"list": {"tables": {"family": family}}}]
-    if what == "counters":
-        return [{"list": {"counters": {"family": family, "table": table}}}]
-    name = command.split()[-1]
-    return [{"list": {what: {"family": family, "table": table, "name": name}}}]
+def _is_ours(item: Mapping[str, Any]) -> bool:
+    return "table" in item and item["table"]["name"] == nft.TABLE
 
 
-def _read_counter(element: dict[str, Any]) -> tuple[int, int]:
-    return element["counter"]["packets"], element["counter"]["bytes"]
+def _read_pair(address: str, number: int | str) -> AddressPair:
+    return IPv6Address(address), IPv6Address(int(str(number), 0))
+
+
+def _add_up(counted: Iterable[tuple[Key, Mapping[str, int]]]) -> dict[Key, tuple[int, int]]:
+    """Return the (packets, bytes) of each key."""
+    sums: dict[Key, tuple[int, int]] = {}
+    for key, counter in counted:
+        packets, octets = sums.get(key, (0, 0))
+        sums[key] = packets + counter["packets"], octets + counter["bytes"]
+    return sums
 
 
 def _is_already_so(operation: str, failure: NetlinkFailure) -> bool:
@@ -369,6 +411,17 @@ def _keep_router_advertisements(name: str) -> None:
             _write_sysctl(path, "2")
     except FileNotFoundError:
         return  # the interface is away at the moment
+
+
+def _accept_inner_sources(name: str) -> None:
+    """Let ``rp_filter`` pass inner IPv4 packets, whose sources are not reached by ``name``.
+
+    The greater of this switch and that of all interfaces holds.
+    """
+    if not (_SYSCTL / f"ipv4/conf/{name}").exists():
+        return  # the interface is away at the moment
+    strict_everywhere = (_SYSCTL / "ipv4/conf/all/rp_filter").read_text().strip() == "1"
+    _write_sysctl(f"ipv4/conf/{name}/rp_filter", "2" if strict_everywhere else "0")
 
 
 def _write_sysctl(path: str, value: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mrouter.dataplane.family import Family
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: Family and name of the one table that is ours.
-TABLE = "ip6 mrouter"
+#: The name of our table, the one that is ours in each family.
+TABLE = "mrouter"
 
 #: libnftables reads one command per line; so many elements go into one.
 _ELEMENTS_PER_COMMAND = 500
@@ -45,33 +47,41 @@ class NftTable:
     counters: tuple[str, ...]
     sets: tuple[NftSet, ...]
     chains: tuple[Chain, ...]
+    family: Family = Family.IPV6
+
+
+def name_table(family: Family) -> str:
+    """Return family and name of our table, as nft's commands have them."""
+    return f"{family.word} {TABLE}"
 
 
 def render_table(table: NftTable) -> str:
     """Return commands that build ``table`` from nothing."""
-    lines = [f"add table {TABLE}"]
-    lines += [f"add counter {TABLE} {name}" for name in table.counters]
-    lines += [_declare_chain(chain) for chain in table.chains]
+    place = name_table(table.family)
+    lines = [f"add table {place}"]
+    lines += [f"add counter {place} {name}" for name in table.counters]
+    lines += [_declare_chain(place, chain) for chain in table.chains]
     for item in table.sets:
-        lines.append(_declare_set(item))
-        lines += _change_elements("add", item.name, item.elements)
+        lines.append(_declare_set(place, item))
+        lines += _change_elements(place, "add", item.name, item.elements)
     for chain in table.chains:
-        lines += _add_rules(chain)
+        lines += _add_rules(place, chain)
     return "\n".join(lines) + "\n"
 
 
 def render_replacement(table: NftTable) -> str:
     """Return one transaction that puts ``table`` in the place of whatever stands there."""
-    return f"add table {TABLE}\ndelete table {TABLE}\n" + render_table(table)
+    return render_removal(table.family) + render_table(table)
 
 
-def render_removal() -> str:
-    """Return one transaction after which no table of ours stands."""
-    return f"add table {TABLE}\ndelete table {TABLE}\n"
+def render_removal(family: Family = Family.IPV6) -> str:
+    """Return one transaction after which no table of ours stands in ``family``."""
+    place = name_table(family)
+    return f"add table {place}\ndelete table {place}\n"
 
 
 def render_change(old: NftTable, new: NftTable) -> str:
-    """Return one transaction from ``old`` to ``new``, "" if they hold the same.
+    """Return one transaction from ``old`` to ``new`` of the same family, "" if they hold the same.
 
     What is the same in both is not touched: counters count on, dynamic sets keep their elements.
     A base chain's hook or a set's declaration can't be changed in place: then the whole table is
@@ -92,44 +102,50 @@ def render_change(old: NftTable, new: NftTable) -> str:
     ):
         return render_replacement(new)
 
-    lines = [f"add counter {TABLE} {name}" for name in new.counters if name not in old.counters]
-    lines += [_declare_chain(chain) for name, chain in new_chains.items() if name not in old_chains]
-    lines += [_declare_set(item) for name, item in new_sets.items() if name not in old_sets]
+    place = name_table(new.family)
+    lines = [f"add counter {place} {name}" for name in new.counters if name not in old.counters]
+    lines += [
+        _declare_chain(place, chain) for name, chain in new_chains.items() if name not in old_chains
+    ]
+    lines += [_declare_set(place, item) for name, item in new_sets.items() if name not in old_sets]
     changed = [chain for name, chain in new_chains.items() if chain != old_chains.get(name)]
     gone = [name for name in old_chains if name not in new_chains]
     lines += [
-        f"flush chain {TABLE} {name}"
+        f"flush chain {place} {name}"
         for name in [*(c.name for c in changed if c.name in old_chains), *gone]
     ]
     for name, item in new_sets.items():
         before = old_sets[name].elements if name in old_sets else {}
-        lines += _render_element_changes(name, before, item.elements)
+        lines += _render_element_changes(place, name, before, item.elements)
     for chain in changed:
-        lines += _add_rules(chain)
+        lines += _add_rules(place, chain)
     lines += [
-        f"delete {item.kind} {TABLE} {name}"
+        f"delete {item.kind} {place} {name}"
         for name, item in old_sets.items()
         if name not in new_sets
     ]
-    lines += [f"delete chain {TABLE} {name}" for name in gone]
-    lines += [f"delete counter {TABLE} {name}" for name in old.counters if name not in new.counters]
+    lines += [f"delete chain {place} {name}" for name in gone]
+    lines += [f"delete counter {place} {name}" for name in old.counters if name not in new.counters]
     return "".join(f"{line}\n" for line in lines)
 
 
 def _render_element_changes(
-    name: str, before: Mapping[str, str], after: Mapping[str, str]
+    place: str, name: str, before: Mapping[str, str], after: Mapping[str, str]
 ) -> list[str]:
     if before == after:
         return []
     stale = {key: "" for key, value in before.items() if after.get(key) != value}
     fresh = {key: value for key, value in after.items() if before.get(key) != value}
-    return [*_change_elements("delete", name, stale), *_change_elements("add", name, fresh)]
+    return [
+        *_change_elements(place, "delete", name, stale),
+        *_change_elements(place, "add", name, fresh),
+    ]
 
 
-def _change_elements(verb: str, name: str, elements: Mapping[str, str]) -> list[str]:
+def _change_elements(place: str, verb: str, name: str, elements: Mapping[str, str]) -> list[str]:
     texts = [f"{key} : {value}" if value else key for key, value in elements.items()]
     return [
-        f"{verb} element {TABLE} {name} {{ {', '.join(part)} }}"
+        f"{verb} element {place} {name} {{ {', '.join(part)} }}"
         for part in _split(texts, _ELEMENTS_PER_COMMAND)
     ]
 
@@ -142,14 +158,14 @@ def _declaration(item: NftSet) -> tuple[str, str]:
     return item.kind, item.declaration
 
 
-def _declare_set(item: NftSet) -> str:
-    return f"add {item.kind} {TABLE} {item.name} {{ {item.declaration} }}"
+def _declare_set(place: str, item: NftSet) -> str:
+    return f"add {item.kind} {place} {item.name} {{ {item.declaration} }}"
 
 
-def _declare_chain(chain: Chain) -> str:
+def _declare_chain(place: str, chain: Chain) -> str:
     hook = f" {{ {chain.hook} }}" if chain.hook else ""
-    return f"add chain {TABLE} {chain.name}{hook}"
+    return f"add chain {place} {chain.name}{hook}"
 
 
-def _add_rules(chain: Chain) -> list[str]:
-    return [f"add rule {TABLE} {chain.name} {rule}" for rule in chain.rules]
+def _add_rules(place: str, chain: Chain) -> list[str]:
+    return [f"add rule {place} {chain.name} {rule}" for rule in chain.rules]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any
 
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
@@ -12,6 +12,7 @@ from pyroute2.netlink.rtnl import RTM_DELROUTE, RTM_DELRULE, RTM_NEWROUTE, RTM_N
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 
 from mrouter.dataplane import marks
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.state import (
     Ip6Encapsulation,
     Route,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _RTN = {RouteKind.UNICAST: 1, RouteKind.BLACKHOLE: 6, RouteKind.UNREACHABLE: 7}
 _RTNH_F_ONLINK = 4
+_RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RT_SCOPE_NOWHERE = 0, 253, 255
+_MAIN_TABLE = 254
 _FR_ACT_TO_TBL = 1
 _FR_ACT_UNREACHABLE = 7
 #: The metric that the kernel gives a route of ours, which has none of its own.
@@ -38,9 +41,11 @@ _RTA_DST = 1
 _RTA_OIF = 4
 _RTA_GATEWAY = 5
 _RTA_PRIORITY = 6
+_RTA_METRICS = 8
 _RTA_TABLE = 15
 _RTA_ENCAP_TYPE = 21
 _RTA_ENCAP = 22
+_RTAX_MTU = 2
 
 _LWTUNNEL_IP6 = 4
 _LWTUNNEL_SEG6 = 5
@@ -49,8 +54,10 @@ _SEG6_IPTUNNEL_SRH = 1
 _SEG6_MODE_ENCAP_RED = 3
 _SEG6_LOCAL_ACTION = 1
 _SEG6_LOCAL_TABLE = 3
+_SEG6_LOCAL_NH4 = 4
 _SEG6_LOCAL_NH6 = 5
 _ACTION_END_DX6 = 5
+_ACTION_END_DX4 = 6
 _ACTION_END_DT6 = 7
 _IP6_DST = 2
 _IP6_SRC = 3
@@ -84,14 +91,17 @@ def make_route(route: Route, find_index: Callable[[str], int], *, add: bool) -> 
         kind, data = _encode_tunnel(route.tunnel)
         attributes += make_attribute(_RTA_ENCAP_TYPE, struct.pack("=H", kind))
         attributes += make_attribute(_RTA_ENCAP, data)
+    if add and route.mtu is not None:
+        mtu = make_attribute(_RTAX_MTU, struct.pack("=I", route.mtu))
+        attributes += make_attribute(_RTA_METRICS, mtu)
     header = _RTMSG.pack(
-        socket.AF_INET6,
+        Family(route.destination.version).socket_family,
         route.destination.prefixlen,
         0,
         0,
         0,
         marks.PROTOCOL,
-        0,
+        _find_scope(route, add=add),
         _RTN[route.kind] if add else 0,
         flags,
     )
@@ -100,10 +110,19 @@ def make_route(route: Route, find_index: Callable[[str], int], *, add: bool) -> 
     return RawMessage(RTM_DELROUTE, 0, header + attributes)
 
 
+def _find_scope(route: Route, *, add: bool) -> int:
+    """Return the scope, of which IPv6 knows none; a route is deleted whatever its scope is."""
+    if route.destination.version == 6:
+        return _RT_SCOPE_UNIVERSE
+    if not add:
+        return _RT_SCOPE_NOWHERE
+    return _RT_SCOPE_LINK if route.kind is RouteKind.UNICAST else _RT_SCOPE_UNIVERSE
+
+
 def make_rule(rule: Rule, *, add: bool) -> Any:
     """Return the message that adds ``rule``, or deletes it."""
     message = fibmsg()
-    message["family"] = socket.AF_INET6
+    message["family"] = rule.family.socket_family
     message["action"] = _FR_ACT_UNREACHABLE if rule.unreachable else _FR_ACT_TO_TBL
     message["header"]["type"] = RTM_NEWRULE if add else RTM_DELRULE
     message["header"]["flags"] = NLM_F_CREATE | NLM_F_EXCL if add else 0
@@ -111,13 +130,16 @@ def make_rule(rule: Rule, *, add: bool) -> Any:
         ("FRA_PRIORITY", rule.table),
         ("FRA_PROTOCOL", marks.PROTOCOL),
     ]
-    if not rule.unreachable:
+    if rule.local:
+        attributes += [("FRA_TABLE", _MAIN_TABLE), ("FRA_SUPPRESS_PREFIXLEN", 0)]
+    elif not rule.unreachable:
         attributes.append(("FRA_TABLE", rule.table))
     if rule.mask:
         attributes += [("FRA_FWMARK", rule.mark), ("FRA_FWMASK", rule.mask)]
     if rule.source is not None:
-        message["src_len"] = 128
-        attributes.append(("FRA_SRC", str(rule.source)))
+        network = ip_network(rule.source)
+        message["src_len"] = network.prefixlen
+        attributes.append(("FRA_SRC", str(network.network_address)))
     if rule.input_interface:
         attributes.append(("FRA_IIFNAME", rule.input_interface))
     message["attrs"] = attributes
@@ -129,23 +151,35 @@ def read_route(message: Any) -> Route | None:
     table = message.get_attr("RTA_TABLE") or message["table"]
     if message["proto"] != marks.PROTOCOL or table not in marks.TABLES:
         return None
-    destination = message.get_attr("RTA_DST") or "::"
-    return Route(table, IPv6Network((destination, message["dst_len"])))
+    if message["family"] == socket.AF_INET:
+        return Route(table, IPv4Network((message.get_attr("RTA_DST") or 0, message["dst_len"])))
+    return Route(table, IPv6Network((message.get_attr("RTA_DST") or "::", message["dst_len"])))
 
 
 def read_rule(message: Any) -> Rule | None:
     """Return a dumped rule if it is ours."""
     if message.get_attr("FRA_PROTOCOL") != marks.PROTOCOL:
         return None
-    source = message.get_attr("FRA_SRC")
+    family = Family.IPV4 if message["family"] == socket.AF_INET else Family.IPV6
     return Rule(
         table=message.get_attr("FRA_PRIORITY") or 0,
         mark=message.get_attr("FRA_FWMARK") or 0,
         mask=message.get_attr("FRA_FWMASK") or 0,
-        source=IPv6Address(source) if source else None,
+        source=_read_source(message, family),
         input_interface=message.get_attr("FRA_IIFNAME") or "",
         unreachable=message["action"] == _FR_ACT_UNREACHABLE,
+        local=message.get_attr("FRA_SUPPRESS_PREFIXLEN") == 0,
+        family=family,
     )
+
+
+def _read_source(message: Any, family: Family) -> IPv6Address | IPv4Network | None:
+    source = message.get_attr("FRA_SRC")
+    if not source:
+        return None
+    if family is Family.IPV4:
+        return IPv4Network((source, message["src_len"]))
+    return IPv6Address(source)
 
 
 def _encode_tunnel(
@@ -161,6 +195,12 @@ def _encode_tunnel(
             make_attribute(_IP6_DST, tunnel.destination.packed)
             + make_attribute(_IP6_SRC, tunnel.source.packed)
             + make_attribute(_IP6_HOPLIMIT, bytes([_HOP_LIMIT]))
+        )
+    if tunnel.family is Family.IPV4:
+        # by the ordinary rules; unlike End.DX6's, such a look-up delivers locally as well
+        return _LWTUNNEL_SEG6_LOCAL, (
+            make_attribute(_SEG6_LOCAL_ACTION, struct.pack("=I", _ACTION_END_DX4))
+            + make_attribute(_SEG6_LOCAL_NH4, bytes(4))
         )
     if tunnel.table is None:
         return _LWTUNNEL_SEG6_LOCAL, (

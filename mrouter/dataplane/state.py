@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.nft import NftTable
 from mrouter.dataplane.transformations import Transformations
 
 
 class Encapsulation(Enum):
-    """How the kernel encapsulates IPv6 in IPv6; the bytes on the wire are the same."""
+    """How the kernel encapsulates in IPv6; the bytes on the wire are the same."""
 
     SEG6 = "seg6"
     IP6TNL = "ip6tnl"
@@ -44,9 +45,10 @@ class Ip6Encapsulation:
 
 @dataclass(frozen=True, slots=True)
 class Seg6Decapsulation:
-    """Decapsulate; look the inner packet up in ``table``, or by the ordinary rules if None."""
+    """Decapsulate packets of ``family``; look them up in ``table``, or by the ordinary rules."""
 
     table: int | None = None
+    family: Family = Family.IPV6
 
 
 class RouteKind(Enum):
@@ -59,22 +61,24 @@ class RouteKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route of ours, identified by table and destination.
+    """A route of ours, identified by table and destination; ``mtu`` is None for the device's.
 
     Its hash is computed once: a home agent compares some ten thousand of them at each change.
     """
 
     table: int
-    destination: IPv6Network
+    destination: IPv4Network | IPv6Network
     device: str = ""
     via: IPv6Address | None = None
     tunnel: Seg6Encapsulation | Ip6Encapsulation | Seg6Decapsulation | None = None
     kind: RouteKind = RouteKind.UNICAST
+    mtu: int | None = None
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
         """Compute the hash."""
-        parts = (self.table, self.destination, self.device, self.via, self.tunnel, self.kind)
+        where = (self.table, self.destination, self.device, self.via)
+        parts = (*where, self.tunnel, self.kind, self.mtu)
         object.__setattr__(self, "_hash", hash(parts))
 
     def __hash__(self) -> int:
@@ -86,15 +90,18 @@ class Route:
 class Rule:
     """A rule of ours; ``table`` is also its preference. No ``table`` look-up if unreachable.
 
-    ``input_interface`` "lo" means what this machine itself sends.
+    ``input_interface`` "lo" means what this machine itself sends. ``local`` looks into the main
+    table, for all but its default routes, instead of ``table``.
     """
 
     table: int
     mark: int = 0
     mask: int = 0
-    source: IPv6Address | None = None
+    source: IPv6Address | IPv4Network | None = None
     input_interface: str = ""
     unreachable: bool = False
+    local: bool = False
+    family: Family = Family.IPV6
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,9 @@ class DataplaneState:
     default outer source. ``router_advertisement_interfaces`` get ``accept_ra`` 2 where it was 1,
     since ``forwarding`` would switch it off; a host does not forward. ``transformations`` are the
     headers that ``mip6`` writes and takes.
+
+    ``ipv4_table`` is None where no IPv4 is carried; else IPv4 is forwarded too, and what comes by
+    ``tunnel_interfaces`` may have any source, which is an inner one (`rp_filter`).
     """
 
     table: NftTable
@@ -128,3 +138,11 @@ class DataplaneState:
     proxy_neighbours: frozenset[ProxyNeighbour] = frozenset()
     forwarding: bool = True
     transformations: Transformations = field(default_factory=Transformations)
+    ipv4_table: NftTable | None = None
+    tunnel_interfaces: tuple[str, ...] = ()
+
+    @property
+    def tables(self) -> dict[Family, NftTable]:
+        """The nft tables by their family."""
+        tables = (self.table, self.ipv4_table)
+        return {table.family: table for table in tables if table is not None}

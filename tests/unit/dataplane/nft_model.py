@@ -7,7 +7,10 @@ import re
 
 from mrouter.dataplane.nft import TABLE
 
-_COMMAND = re.compile(rf"(add|delete|flush) (\w+) {TABLE}(?: (\S+))?(?: (.*))?")
+#: Of one family at a time.
+_PLACE = rf"(?:ip6|ip) {TABLE}"
+
+_COMMAND = re.compile(rf"(add|delete|flush) (\w+) {_PLACE}(?: (\S+))?(?: (.*))?")
 _TARGET = re.compile(r"\b(?:goto|jump) ([\w-]+)")
 _SET = re.compile(r"@(?!th,|nh,|ll,)(\w+)")
 _COUNTER = re.compile(r"\bcounter name ([\w-]+)")
