@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import marks
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.fragments import set_mark
 from mrouter.dataplane.nft import Chain, NftSet
 
@@ -27,7 +28,6 @@ _SEED = marks.PROTOCOL
 #: Whose header begins with ports: TCP, UDP, SCTP, UDP-Lite. Of others not even the identifier of an
 #: echo request is looked at, which its error messages would not show.
 _WITH_PORTS = "meta l4proto { 6, 17, 132, 136 }"
-_ADDRESSES = "ip6 saddr . ip6 daddr . meta l4proto"
 
 #: Buckets from the first to the last, both included.
 Span = tuple[int, int]
@@ -91,7 +91,10 @@ def _join(found: Mapping[Span, str]) -> dict[Span, str]:
 
 
 def balance_rules(
-    shares: Mapping[str, int], by_source: bool, slots: Mapping[str, int]
+    shares: Mapping[str, int],
+    by_source: bool,
+    slots: Mapping[str, int],
+    family: Family = Family.IPV6,
 ) -> tuple[str, ...]:
     """Return the rules that send a packet by its flow's link, or by its source's.
 
@@ -103,11 +106,13 @@ def balance_rules(
         for span, link in assign_buckets(shares, slots).items()
     )
     choose = f"mod {count_buckets(shares)} seed {_SEED:#x} vmap {{ {choices} }}"
+    source, destination = f"{family.word} saddr", f"{family.word} daddr"
     if by_source:
-        return (f"jhash ip6 saddr {choose}",)
+        return (f"jhash {source} {choose}",)
+    addresses = f"{source} . {destination} . meta l4proto"
     return (
-        f"{_WITH_PORTS} jhash {_ADDRESSES} . th sport . th dport {choose}",
-        f"jhash {_ADDRESSES} {choose}",
+        f"{_WITH_PORTS} jhash {addresses} . th sport . th dport {choose}",
+        f"jhash {addresses} {choose}",
     )
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import marks
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.nft import Chain, NftSet
 from mrouter.dataplane.state import Encapsulation, Route, Rule, Seg6Decapsulation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 #: Where seg6 decapsulates: addresses that only our own table knows. The outer destination is
 #: rewritten to one of them, so that the ``local`` table, which holds the care-of address too,
 #: does not win, and no rule of anybody else's has to move.
-_DECAPSULATE = IPv6Network("fd6d:726f:7574:6572::/126")
+_DECAPSULATE = IPv6Network("fd6d:726f:7574:6572::/125")
 _FORWARD_INNER = IPv6Network("fd6d:726f:7574:6572::1/128")
 _DELIVER_INNER = IPv6Network("fd6d:726f:7574:6572::2/128")
+_FORWARD_INNER_IPV4 = IPv6Network("fd6d:726f:7574:6572::4/128")
 _LOCAL_TABLE = 255
 #: The outer source until our own rules write the right one.
 _UNWRITTEN_SOURCE = IPv6Address("fd6d:726f:7574:6572::3")
@@ -33,12 +35,16 @@ _DUPLICATE_WINDOW = "500ms"
 
 #: A duplicate's key: addresses, and the transport header's first 16 (or 8) octets. For UDP that
 #: is ports, length, checksum and the first 8 octets of payload, where RTP has its sequence number.
-_LONG_KEY = "ip6 saddr . ip6 daddr . @th,0,64 . @th,64,64"
-_SHORT_KEY = "ip6 saddr . ip6 daddr . @th,0,64"
-_LONG_KEY_AT_LEAST = 40 + 16
+_LONG_TRANSPORT = "@th,0,64 . @th,64,64"
+_SHORT_TRANSPORT = "@th,0,64"
+_LONG_KEY_AT_LEAST = 16
 
 #: Neighbour discovery, router discovery and multicast listener reports: never steered.
 UNSTEERED_ICMPV6 = "icmpv6 type { 130-137, 143 }"
+
+#: The code points of DSCP, in the place where IPv4 has them, to the first two octets of an IPv6
+#: header with the same. ECN's bits stay out: nobody looks at the outer ones when the tunnel ends.
+_CLASSES = ", ".join(f"{point << 2:#04x} : {0x6000 | point << 6:#06x}" for point in range(64))
 
 BASE_COUNTERS = ("outer_rejected", "inner_rejected", "duplicates_dropped", "bicast_copies")
 
@@ -59,8 +65,20 @@ def set_connection_mark(cleared: int, value: int) -> str:
     return f"ct mark set ct mark & {~cleared & 0xFFFFFFFF:#010x} | {value:#010x}"
 
 
-def network_set(name: str, networks: Iterable[IPv6Network]) -> NftSet:
-    """Return the set of all addresses of ``networks``.
+def match_tunnelled(families: Container[Family]) -> str:
+    """Return the match of outer packets that carry one of ``families``, IPv6 among them."""
+    return f"meta l4proto {list_next_headers(families)}"
+
+
+def list_next_headers(families: Container[Family]) -> str:
+    """Return the next headers of outer packets, as nft's comparisons take them."""
+    return "{ 4, 41 }" if Family.IPV4 in families else "41"
+
+
+def network_set(
+    name: str, networks: Iterable[IPv4Network | IPv6Network], family: Family = Family.IPV6
+) -> NftSet:
+    """Return the set of all addresses of ``networks``, which are all of ``family``.
 
     A network inside another one is left out: nft refuses it, or with ``auto-merge`` forgets it
     together with the other.
@@ -74,7 +92,7 @@ def network_set(name: str, networks: Iterable[IPv6Network]) -> NftSet:
         if -last > covered:
             outermost[str(network)] = ""
             covered = -last
-    return NftSet(name, "type ipv6_addr; flags interval;", "set", outermost)
+    return NftSet(name, f"type {family.address_type}; flags interval;", "set", outermost)
 
 
 def find_tunnel_source(encapsulation: Encapsulation) -> IPv6Address | None:
@@ -82,12 +100,12 @@ def find_tunnel_source(encapsulation: Encapsulation) -> IPv6Address | None:
     return _UNWRITTEN_SOURCE if encapsulation is Encapsulation.SEG6 else None
 
 
-def raw_chains() -> tuple[Chain, ...]:
+def raw_chains(families: Container[Family] = (Family.IPV6,)) -> tuple[Chain, ...]:
     """Keep outer packets and signalling out of connection tracking: inner flows are the flows."""
     return tuple(
         Chain(
             f"raw_{hook}",
-            ("meta l4proto 41 notrack", "meta l4proto 135 notrack"),
+            (f"{match_tunnelled(families)} notrack", "meta l4proto 135 notrack"),
             f"type filter hook {hook} priority raw;",
         )
         for hook in ("prerouting", "output")
@@ -122,7 +140,9 @@ def bicast_label_rule() -> str:
 
 
 def decapsulation_rules(
-    encapsulation: Encapsulation, local_addresses: Iterable[IPv6Address]
+    encapsulation: Encapsulation,
+    local_addresses: Iterable[IPv6Address],
+    families: Container[Family] = (Family.IPV6,),
 ) -> tuple[str, ...]:
     """Return the rules that send an accepted outer packet to its decapsulation."""
     if encapsulation is Encapsulation.IP6TNL:
@@ -130,14 +150,18 @@ def decapsulation_rules(
     # Next Header stands 6 octets, the destination 24 into the second IPv6 header. A tunnel in the
     # tunnel is of a mobile router behind a mobile router: forwarded to prerouting once more
     deliver = ", ".join(f"{int(address):#034x}" for address in sorted(local_addresses))
+    ipv4 = f"ip6 nexthdr 4 ip6 daddr set {_FORWARD_INNER_IPV4.network_address} accept"
     return (
-        f"@nh,368,8 != 41 @nh,512,128 {{ {deliver} }} "
+        *([ipv4] if Family.IPV4 in families else []),
+        f"@nh,368,8 != {list_next_headers(families)} @nh,512,128 {{ {deliver} }} "
         f"ip6 daddr set {_DELIVER_INNER.network_address} accept",
         f"ip6 daddr set {_FORWARD_INNER.network_address} accept",
     )
 
 
-def decapsulation_routes(encapsulation: Encapsulation, device: str) -> frozenset[Route]:
+def decapsulation_routes(
+    encapsulation: Encapsulation, device: str, families: Container[Family] = (Family.IPV6,)
+) -> frozenset[Route]:
     """Return the routes that decapsulate.
 
     ``device`` is formal, as in every light-weight tunnel's route, but must be up and not ``lo``,
@@ -145,13 +169,12 @@ def decapsulation_routes(encapsulation: Encapsulation, device: str) -> frozenset
     """
     if encapsulation is Encapsulation.IP6TNL:
         return frozenset()
+    tunnels = {_FORWARD_INNER: Seg6Decapsulation(), _DELIVER_INNER: Seg6Decapsulation(_LOCAL_TABLE)}
+    if Family.IPV4 in families:
+        tunnels[_FORWARD_INNER_IPV4] = Seg6Decapsulation(family=Family.IPV4)
     return frozenset(
-        {
-            Route(marks.DECAP_TABLE, _FORWARD_INNER, device, tunnel=Seg6Decapsulation()),
-            Route(
-                marks.DECAP_TABLE, _DELIVER_INNER, device, tunnel=Seg6Decapsulation(_LOCAL_TABLE)
-            ),
-        }
+        Route(marks.DECAP_TABLE, address, device, tunnel=tunnel)
+        for address, tunnel in tunnels.items()
     )
 
 
@@ -162,7 +185,12 @@ def decapsulation_rule_set(encapsulation: Encapsulation) -> frozenset[Rule]:
     return frozenset({Rule(marks.DECAP_TABLE, marks.DECAP, marks.DECAP)})
 
 
-def duplicate_sets(slots: Iterable[int]) -> tuple[NftSet, ...]:
+def _list_keys(family: Family) -> dict[str, str]:
+    ends = f"{family.word} saddr . {family.word} daddr"
+    return {"long": f"{ends} . {_LONG_TRANSPORT}", "short": f"{ends} . {_SHORT_TRANSPORT}"}
+
+
+def duplicate_sets(slots: Iterable[int], family: Family = Family.IPV6) -> tuple[NftSet, ...]:
     """Return, for each of ``slots``, the sets of keys of what came by it."""
     return tuple(
         NftSet(
@@ -170,11 +198,11 @@ def duplicate_sets(slots: Iterable[int]) -> tuple[NftSet, ...]:
             f"typeof {key}; flags dynamic,timeout; timeout {_DUPLICATE_WINDOW}; size 65536;",
         )
         for slot in slots
-        for length, key in (("long", _LONG_KEY), ("short", _SHORT_KEY))
+        for length, key in _list_keys(family).items()
     )
 
 
-def duplicate_chains(slots: Iterable[int]) -> tuple[Chain, ...]:
+def duplicate_chains(slots: Iterable[int], family: Family = Family.IPV6) -> tuple[Chain, ...]:
     """Return a chain ``unseen_<slot>`` for each of ``slots``: drop what came by another slot.
 
     Two packets that came by one slot are never each other's copies, so equal payloads that were
@@ -183,8 +211,9 @@ def duplicate_chains(slots: Iterable[int]) -> tuple[Chain, ...]:
     slots = tuple(slots)
     chains = []
     for slot in slots:
-        rules = [f"meta length < {_LONG_KEY_AT_LEAST} goto unseen_short_{slot}"]
-        for length, key in (("long", _LONG_KEY), ("short", _SHORT_KEY)):
+        least = family.header_size + _LONG_KEY_AT_LEAST
+        rules = [f"meta length < {least} goto unseen_short_{slot}"]
+        for length, key in _list_keys(family).items():
             tests = [
                 f"{key} @seen_{length}_{other} counter name duplicates_dropped drop"
                 for other in slots
@@ -198,14 +227,15 @@ def duplicate_chains(slots: Iterable[int]) -> tuple[Chain, ...]:
     return tuple(chains)
 
 
-def copy_rules(slot: int) -> tuple[str, ...]:
+def copy_rules(slot: int, family: Family = Family.IPV6) -> tuple[str, ...]:
     """Return the rules that send a copy by ``slot``.
 
-    The copy is made towards ``::1``, which always has a route; the output hook then clears its
-    COPY bit, and the changed mark makes the kernel route it again, by the slot's table.
+    The copy is made towards ``::1`` (or 127.0.0.1), which always has a route; the output hook
+    then clears its COPY bit, and the changed mark makes the kernel route it again, by the slot's
+    table.
     """
     bits = marks.ENCAP | marks.BICAST | marks.COPY | marks.STRICT | marks.mark_slot(slot)
-    return (set_mark(0, bits), "counter name bicast_copies", "dup to ::1")
+    return (set_mark(0, bits), "counter name bicast_copies", f"dup to {family.loopback}")
 
 
 def route_copy_rule() -> str:
@@ -227,7 +257,23 @@ def tunnel_guard_rules(encapsulation: Encapsulation) -> tuple[str, ...]:
     )
 
 
-def outer_packet_rules(encapsulation: Encapsulation) -> tuple[str, ...]:
+def ipv4_postrouting_chain() -> Chain:
+    """Return the chain by which IPv4 packets pass into their tunnels."""
+    return Chain(
+        "postrouting", _inner_packet_rules(), "type filter hook postrouting priority mangle;"
+    )
+
+
+def _inner_packet_rules() -> tuple[str, ...]:
+    return (
+        f"meta mark & {marks.ENCAP:#010x} == 0 accept",
+        f"meta mark & {marks.OUTER:#010x} == 0 {set_mark(marks.FIREWALL_MASK, marks.OUTER)} accept",
+    )
+
+
+def outer_packet_rules(
+    encapsulation: Encapsulation, families: Container[Family] = (Family.IPV6,)
+) -> tuple[str, ...]:
     """Return the postrouting rules that let pass only outer packets, a bicast copy's labelled.
 
     A tunnelled packet passes the hook twice, first without its outer header.
@@ -235,10 +281,14 @@ def outer_packet_rules(encapsulation: Encapsulation) -> tuple[str, ...]:
     # seg6 copies the traffic class by itself (RFC 2473 §6.4 leaves the choice). The first two
     # octets are version, traffic class and a part of the flow label; nft copies whole ones only.
     copy_class = "@nh,0,16 set @nh,320,16"
+    copies = [copy_class] if encapsulation is Encapsulation.IP6TNL else []
+    if Family.IPV4 in families:
+        copies = [f"ip6 nexthdr 41 {each}" for each in copies]
+        # nobody does it for IPv4, whose class is in the octet after the first
+        copies.append(f"ip6 nexthdr 4 @nh,0,16 set @nh,328,8 & 0xfc map {{ {_CLASSES} }}")
     return (
-        f"meta mark & {marks.ENCAP:#010x} == 0 accept",
-        f"meta mark & {marks.OUTER:#010x} == 0 {set_mark(marks.FIREWALL_MASK, marks.OUTER)} accept",
-        *([copy_class] if encapsulation is Encapsulation.IP6TNL else []),
+        *_inner_packet_rules(),
+        *copies,
         # not on a tunnel in a tunnel: there is nothing in its headers to know duplicates by
         f"{has_mark(marks.BICAST)} @nh,368,8 != 41 ip6 flowlabel set {marks.BICAST_FLOW_LABEL:#x}",
     )

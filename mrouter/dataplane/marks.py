@@ -50,6 +50,8 @@ _OUTER_TABLE = 7600
 DECAP_TABLE = 7690
 _SLOT_TABLE = 7700
 STRICT_TABLE = 7770
+#: No table of its own: a look into the main one, which finds what is on board.
+LOCAL_RULE = 7774
 NESTED_TABLE = 7775
 PRIMARY_TABLE = 7780
 TABLES = range(_OUTER_TABLE, PRIMARY_TABLE + 1)

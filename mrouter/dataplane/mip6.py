@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import fragments, marks
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.fragments import set_mark
 from mrouter.dataplane.nft import Chain, NftSet
 from mrouter.dataplane.transformations import (
@@ -22,7 +23,7 @@ from mrouter.dataplane.transformations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
     from ipaddress import IPv6Address
 
     from mrouter.dataplane.mobile_router import TunnelPath
@@ -101,13 +102,14 @@ def make_mobile_router_chains(
     correspondents: Iterable[IPv6Address],
     paths: Iterable[TunnelPath],
     clamp_rules: tuple[str, ...],
+    families: Container[Family],
 ) -> tuple[Chain, ...]:
     """Return the chains that look at headers, the raw ones among them.
 
     Connection tracking would see the care-of address in one direction and the home address in the
     other, and wrong checksums: it sees neither.
     """
-    incoming, outgoing = fragments.raw_chains()
+    incoming, outgoing = fragments.raw_chains(families)
     known = ", ".join(map(str, sorted(correspondents)))
     return (
         Chain(

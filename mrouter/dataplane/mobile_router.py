@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import balance, fragments, marks, mip6, optimized_routes
 from mrouter.dataplane.classify import compile_classification
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.mobile_router_chains import (
     HOME_SLOT,
+    find_inner_mtu,
     make_action_rules,
     make_clamp_rules,
     make_entry_chains,
     make_home_chains,
+    make_link_chain,
     make_path_chains,
     make_waiting_chains,
+    make_way_chains,
 )
 from mrouter.dataplane.nft import Chain, NftSet, NftTable
 from mrouter.dataplane.state import (
@@ -31,13 +35,22 @@ from mrouter.dataplane.transformations import Transformations
 from mrouter.protocol.bindings import MAX_SLOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mrouter.dataplane.optimized_routes import OptimizedRoute
     from mrouter.dataplane.steering import Treatment
     from mrouter.policy.model import PolicyTable
 
 _DEFAULT = IPv6Network("::/0")
+_COUNTERS = (
+    "unencapsulated_rejected",
+    "foreign_source_dropped",
+    "leaks_prevented",
+    "no_link_dropped",
+    "policy_dropped",
+    "rate_limited",
+    "waiting",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,8 @@ class TunnelPath:
     """One care-of address and the way out of it.
 
     ``usable``: the home agent has accepted the binding, so that flows may take it. A path that
-    is not (or no longer) usable still accepts what the home agent sends to it.
+    is not (or no longer) usable still accepts what the home agent sends to it. ``ipv4``: the home
+    agent takes IPv4 by it as well.
     """
 
     slot: int
@@ -55,6 +69,7 @@ class TunnelPath:
     gateway: IPv6Address | None
     mtu: int
     usable: bool
+    ipv4: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +91,10 @@ class MobileRouterView:
     ``numbers`` are those of each policy's new flows, ``treatments`` by number (`Steering`).
     ``correspondents`` may tunnel to us by themselves,
     ``optimized`` are the routes to those of them that have accepted a binding. ``home_path`` is
-    there while the primary interface is at home: then every flow that is not dropped takes it.
-    ``waiting`` is the interface that packets go to which wait for a link, None where there is none.
+    there while the primary interface is at home: then every flow that is not dropped takes it,
+    but those of IPv4, for which there is no way then. ``waiting`` is the interface that packets go
+    to which wait for a link, None where there is none. ``ipv4_prefixes`` are the IPv4 networks on
+    board; without any nothing is done about IPv4.
     """
 
     encapsulation: Encapsulation
@@ -98,11 +115,17 @@ class MobileRouterView:
     optimization: RouteOptimization = RouteOptimization.TUNNEL
     home_path: HomePath | None = None
     waiting: str | None = None
+    ipv4_prefixes: tuple[IPv4Network, ...] = ()
 
     @property
     def entrances(self) -> tuple[str, ...]:
         """The interfaces that the mobile network's packets come in by."""
         return self.ingress if self.waiting is None else (*self.ingress, self.waiting)
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """What the tunnels carry."""
+        return tuple(Family) if self.ipv4_prefixes else (Family.IPV6,)
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -142,11 +165,20 @@ def build_mobile_router(view: MobileRouterView) -> DataplaneState:
             if view.by_headers
             else Transformations()
         ),
+        ipv4_table=_build_ipv4_table(view) if view.ipv4_prefixes else None,
+        tunnel_interfaces=_list_tunnel_interfaces(view) if view.ipv4_prefixes else (),
     )
 
 
+def _list_tunnel_interfaces(view: MobileRouterView) -> tuple[str, ...]:
+    waiting = () if view.waiting is None else (view.waiting,)
+    if view.encapsulation is Encapsulation.IP6TNL:
+        return (fragments.TUNNEL_DEVICE, *waiting)
+    return (*view.egress, *waiting)
+
+
 def _build_routing(view: MobileRouterView) -> tuple[frozenset[Route], frozenset[Rule]]:
-    routes = set(fragments.decapsulation_routes(view.encapsulation, view.device))
+    routes = set(fragments.decapsulation_routes(view.encapsulation, view.device, view.families))
     rules = set(fragments.decapsulation_rule_set(view.encapsulation))
     home_agent = IPv6Network(view.home_agent)
     for path in view.paths:
@@ -184,30 +216,88 @@ def _build_routing(view: MobileRouterView) -> tuple[frozenset[Route], frozenset[
         routes.add(Route(table, _DEFAULT, view.waiting))
     # never leak: what was to be encapsulated and has no tunnel goes nowhere
     rules.add(Rule(marks.STRICT_TABLE, marks.ENCAP, marks.ENCAP, unreachable=True))
+    if view.ipv4_prefixes:
+        routes.update(_list_ipv4_routes(view))
+        rules.update(_list_ipv4_rules(view))
     return frozenset(routes), frozenset(rules)
 
 
-def _build_table(view: MobileRouterView) -> NftTable:
-    chosen = choose_paths(view.paths)
-    classification = compile_classification(view.policies, dict(view.numbers))
+def _list_ipv4_paths(view: MobileRouterView) -> list[TunnelPath]:
+    return [path for path in view.paths if path.usable and path.ipv4]
+
+
+def _list_ipv4_routes(view: MobileRouterView) -> Iterator[Route]:
+    """Yield the ways of IPv4 into the tunnels; their devices are formal.
+
+    An interface loses its IPv4 routes with its last IPv4 address, and an egress interface need not
+    have any: but for `lo`.
+    """
+    everything, lo = Family.IPV4.everything, "lo"
+    for path in _list_ipv4_paths(view):
+        table = marks.slot_table(path.slot)
+        if view.encapsulation is Encapsulation.SEG6:
+            yield Route(table, everything, lo, tunnel=Seg6Encapsulation(view.home_agent))
+        else:
+            ip6 = Ip6Encapsulation(path.care_of_address, view.home_agent)
+            yield Route(table, everything, fragments.TUNNEL_DEVICE, tunnel=ip6)
+        # what is too big is sent here for the kernel's answer, and for nothing else
+        yield Route(marks.outer_table(path.slot), everything, lo, mtu=find_inner_mtu(path))
+    if view.waiting is not None:
+        yield Route(marks.slot_table(marks.WAITING_SLOT), everything, view.waiting)
+    # what the router itself sends is looked up once before the output hook can mark it
+    yield Route(marks.PRIMARY_TABLE, everything, lo)
+
+
+def _list_ipv4_rules(view: MobileRouterView) -> Iterator[Rule]:
+    mask, family = marks.ENCAP | marks.SLOT_MASK | marks.OUTER, Family.IPV4
+    for path in _list_ipv4_paths(view):
+        slot = marks.mark_slot(path.slot)
+        yield Rule(marks.slot_table(path.slot), marks.ENCAP | slot, mask, family=family)
+        yield Rule(marks.outer_table(path.slot), marks.OUTER | slot, mask, family=family)
+    if view.waiting is not None:
+        slot = marks.mark_slot(marks.WAITING_SLOT)
+        table = marks.slot_table(marks.WAITING_SLOT)
+        yield Rule(table, marks.ENCAP | slot, mask, family=family)
+    yield Rule(marks.STRICT_TABLE, marks.ENCAP, marks.ENCAP, unreachable=True, family=family)
+    for network in view.ipv4_prefixes:
+        own = Rule(marks.PRIMARY_TABLE, source=network, input_interface="lo", family=family)
+        yield replace(own, table=marks.LOCAL_RULE, local=True)
+        yield own
+
+
+def _build_ipv4_table(view: MobileRouterView) -> NftTable:
+    paths = _list_ipv4_paths(view)
+    sets, chains = _build_policies(view, Family.IPV4, choose_paths(paths))
+    return NftTable(
+        (*fragments.BASE_COUNTERS, *_COUNTERS),
+        (fragments.network_set("home", view.ipv4_prefixes, Family.IPV4), *sets),
+        (
+            *chains,
+            *make_way_chains(view, paths, Family.IPV4),
+            *make_waiting_chains(view.waiting),
+            fragments.ipv4_postrouting_chain(),
+        ),
+        Family.IPV4,
+    )
+
+
+def _build_policies(
+    view: MobileRouterView, family: Family, chosen: Mapping[str, TunnelPath]
+) -> tuple[tuple[NftSet, ...], tuple[Chain, ...]]:
+    """Return the sets and chains from a packet's arrival to its policy's action.
+
+    ``chosen`` are the paths by link that the actions may take.
+    """
+    classification = compile_classification(view.policies, dict(view.numbers), family)
     treatments = dict.fromkeys(view.treatments.values())
     actions = {each: f"action_{number}" for number, each in enumerate(treatments)}
     default = view.treatments[view.numbers[view.policies.policies[-1].name]]
     slots = [path.slot for path in view.paths]
-    direct = optimized_routes.list_direct_paths(view.optimized)
     sets = (
-        fragments.network_set("home", (IPv6Network(view.home_address), *view.prefixes)),
         NftSet("ingress", "type ifname;", "set", {f'"{name}"': "" for name in view.entrances}),
         NftSet("egress", "type ifname;", "set", {f'"{name}"': "" for name in view.outside}),
-        NftSet(
-            "decap",
-            "type ipv6_addr : verdict;",
-            "map",
-            {str(path.care_of_address): f"goto decap_{path.slot}" for path in view.paths},
-        ),
         # named, so that a change of one path touches no packet of the others
         _slot_map("unseen", "jump unseen", view.paths),
-        _slot_map("outer", "goto outer", view.paths if view.by_headers else (*view.paths, *direct)),
         NftSet(
             "actions",
             # an element's counter is its policy's
@@ -220,7 +310,34 @@ def _build_table(view: MobileRouterView) -> NftTable:
         ),
         NftSet("received", "typeof ct mark . meta mark; flags dynamic; size 65536; counter;"),
         balance.balanced_set(),
-        *fragments.duplicate_sets(slots),
+        *fragments.duplicate_sets(slots, family),
+        *classification.sets,
+    )
+    chains = (
+        *make_entry_chains(view, family, actions[default]),
+        *fragments.duplicate_chains(slots, family),
+        *classification.chains,
+        *(
+            Chain(name, make_action_rules(treatment, chosen, view, family))
+            for treatment, name in actions.items()
+        ),
+    )
+    return sets, chains
+
+
+def _build_table(view: MobileRouterView) -> NftTable:
+    direct = optimized_routes.list_direct_paths(view.optimized)
+    sets, chains = _build_policies(view, Family.IPV6, choose_paths(view.paths))
+    sets = (
+        fragments.network_set("home", (IPv6Network(view.home_address), *view.prefixes)),
+        NftSet(
+            "decap",
+            "type ipv6_addr : verdict;",
+            "map",
+            {str(path.care_of_address): f"goto decap_{path.slot}" for path in view.paths},
+        ),
+        _slot_map("outer", "goto outer", view.paths if view.by_headers else (*view.paths, *direct)),
+        *sets,
         *(
             optimized_routes.make_optimized_sets(view.correspondents, view.optimized)
             if view.correspondents
@@ -231,37 +348,30 @@ def _build_table(view: MobileRouterView) -> NftTable:
             if view.by_headers
             else ()
         ),
-        *classification.sets,
     )
     chains = (
         *(
             mip6.make_mobile_router_chains(
-                view.home_address, view.correspondents, view.paths, make_clamp_rules(view)
+                view.home_address,
+                view.correspondents,
+                view.paths,
+                make_clamp_rules(view),
+                view.families,
             )
             if view.by_headers
-            else fragments.raw_chains()
+            else fragments.raw_chains(view.families)
         ),
         fragments.input_chain(view.encapsulation),
-        *make_entry_chains(view, actions[default]),
+        *chains,
         *make_path_chains(view),
-        *fragments.duplicate_chains(slots),
-        *classification.chains,
+        *make_way_chains(view, view.paths, Family.IPV6),
+        *(make_link_chain(path.slot) for path in direct),
         *make_home_chains(view.home_path),
         *make_waiting_chains(view.waiting),
-        *(
-            Chain(name, make_action_rules(treatment, chosen, view))
-            for treatment, name in actions.items()
-        ),
     )
     counters = (
         *fragments.BASE_COUNTERS,
-        "unencapsulated_rejected",
-        "foreign_source_dropped",
-        "leaks_prevented",
-        "no_link_dropped",
-        "policy_dropped",
-        "rate_limited",
-        "waiting",
+        *_COUNTERS,
         *(f"uplink-{link}" for link in view.links),
         *(f"downlink-{link}" for link in view.links),
     )

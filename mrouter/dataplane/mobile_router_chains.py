@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import balance, fragments, marks, mip6, optimized_routes
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.fragments import has_mark, set_mark
 from mrouter.dataplane.nft import Chain
 from mrouter.dataplane.state import Encapsulation
@@ -21,25 +22,46 @@ if TYPE_CHECKING:
 
 #: No binding's: the home link's.
 HOME_SLOT = 0
-#: The outer and the inner IPv6 header, and TCP's own without options.
-_MSS_OVERHEAD = 40 + 40 + 20
+#: Octets of the outer header, and of TCP's own without options.
+_OUTER_HEADER, _TCP_HEADER = 40, 20
+_TCP = 6
 #: Seconds of a rate that may be sent at once, and the least that lets a few large packets through.
 _BURST = 0.1
 _LEAST_BURST = 16_384
+#: On the way to the kernel's answer: never otherwise is one of these bits set alone.
+_TOO_BIG = f"meta mark & {marks.OUTER | marks.ENCAP:#010x} == {marks.OUTER:#010x}"
+
+#: What is never steered: of the link alone, or for many.
+_UNSTEERED = {
+    Family.IPV6: (
+        f"{fragments.UNSTEERED_ICMPV6} return",
+        "ip6 daddr { fe80::/10, ff00::/8 } return",
+    ),
+    Family.IPV4: (
+        "ip daddr { 169.254.0.0/16, 224.0.0.0/4 } return",
+        "fib daddr type broadcast return",
+    ),
+}
+_ERRORS = {Family.IPV6: "icmpv6 type < 128", Family.IPV4: "icmp type { 3, 4, 5, 11, 12 }"}
 
 
-def make_entry_chains(view: MobileRouterView, default_action: str) -> tuple[Chain, ...]:
+def make_entry_chains(
+    view: MobileRouterView, family: Family, default_action: str
+) -> tuple[Chain, ...]:
     """Return the hooks' chains; ``default_action`` is that of the policy that matches all."""
     decapsulated = has_mark(marks.DECAP)
+    source, destination = f"{family.word} saddr", f"{family.word} daddr"
+    tunnelled = fragments.match_tunnelled(view.families)
+    is_ipv6 = family is Family.IPV6
     return (
         Chain(
             "prerouting",
             (
                 *fragments.tunnel_guard_rules(view.encapsulation),
                 f"{_match_interfaces('iifname', 'ingress', view.entrances)} goto ingress",
-                "meta l4proto 41 ip6 daddr vmap @decap",
+                *([f"{tunnelled} ip6 daddr vmap @decap"] if is_ipv6 else []),
                 f"{decapsulated} goto inner",
-                "iifname @egress ip6 daddr @home counter name unencapsulated_rejected drop",
+                f"iifname @egress {destination} @home counter name unencapsulated_rejected drop",
             ),
             "type filter hook prerouting priority mangle;",
         ),
@@ -53,40 +75,31 @@ def make_entry_chains(view: MobileRouterView, default_action: str) -> tuple[Chai
             ),
         ),
         Chain(
-            "outer",
-            (
-                fragments.bicast_label_rule(),
-                *fragments.decapsulation_rules(view.encapsulation, view.local_addresses),
-                "accept",
-            ),
-        ),
-        Chain(
             "inner",
             (
-                "ip6 daddr != @home counter name inner_rejected drop",
-                "ip6 saddr @home counter name inner_rejected drop",
+                f"{destination} != @home counter name inner_rejected drop",
+                f"{source} @home counter name inner_rejected drop",
                 f"{has_mark(marks.BICAST)} meta mark & {marks.SLOT_MASK:#010x} vmap @unseen",
-                *_received_rules(view),
-                *make_clamp_rules(view),
+                *_received_rules(view, family),
+                *make_clamp_rules(view, family),
                 set_mark(0, 0),
             ),
         ),
         Chain(
             "uplink",
             (
-                f"{fragments.UNSTEERED_ICMPV6} return",
-                "ip6 daddr { fe80::/10, ff00::/8 } return",
-                "ip6 daddr @home return",
+                *_UNSTEERED[family],
+                f"{destination} @home return",
                 "fib daddr type local return",
                 # the home agent would drop it anyway, after it has cost a radio link
-                "ip6 saddr != @home counter name foreign_source_dropped drop",
+                f"{source} != @home counter name foreign_source_dropped drop",
                 # nor may anybody on board speak in our own name (RFC 3963 §9)
                 "iifname @ingress fib saddr type local counter name foreign_source_dropped drop",
-                *make_clamp_rules(view),
-                *_optimization_rules(view),
+                *make_clamp_rules(view, family),
+                *(_optimization_rules(view) if is_ipv6 else ()),
                 f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
                 # an error goes as the flow that it speaks of, and never chooses for it
-                f"icmpv6 type < 128 goto {default_action}",
+                f"{_ERRORS[family]} goto {default_action}",
                 "jump classify",
                 f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
                 # connection tracking does not know this packet: it has no verdict to keep
@@ -97,14 +110,18 @@ def make_entry_chains(view: MobileRouterView, default_action: str) -> tuple[Chai
             "output",
             (
                 fragments.route_copy_rule(),
-                "oifname @egress ip6 daddr @home counter name leaks_prevented drop",
-                "ip6 saddr @home jump uplink",
+                f"oifname @egress {destination} @home counter name leaks_prevented drop",
+                f"{source} @home jump uplink",
             ),
             "type route hook output priority mangle;",
         ),
         Chain(
             "forward",
-            (f"meta mark & {marks.OUTER:#010x} == 0 oifname @egress goto clear",),
+            (
+                # several segments in one, each of which fits: it must not go where there is no way
+                *([] if is_ipv6 else [f"{_TOO_BIG} drop"]),
+                f"meta mark & {marks.OUTER:#010x} == 0 oifname @egress goto clear",
+            ),
             "type filter hook forward priority filter;",
         ),
         # what is for a part of our prefix that is on no interface would come back by the tunnel
@@ -112,7 +129,7 @@ def make_entry_chains(view: MobileRouterView, default_action: str) -> tuple[Chai
             "clear",
             (
                 "iifname @ingress counter name leaks_prevented drop",
-                "ip6 daddr @home counter name leaks_prevented drop",
+                f"{destination} @home counter name leaks_prevented drop",
             ),
         ),
     )
@@ -120,8 +137,16 @@ def make_entry_chains(view: MobileRouterView, default_action: str) -> tuple[Chai
 
 def make_path_chains(view: MobileRouterView) -> Iterable[Chain]:
     """Yield the chains that lead into each path's tunnel and out of it, and postrouting."""
+    yield Chain(
+        "outer",
+        (
+            fragments.bicast_label_rule(),
+            *fragments.decapsulation_rules(view.encapsulation, view.local_addresses, view.families),
+            "accept",
+        ),
+    )
     others = "counter name outer_rejected drop"
-    shared = any(isinstance(policy.action, Balance) for policy in view.policies.policies)
+    carried = fragments.list_next_headers(view.families)
     for path in view.paths:
         slot = marks.mark_slot(path.slot)
         if view.correspondents:
@@ -134,18 +159,13 @@ def make_path_chains(view: MobileRouterView) -> Iterable[Chain]:
             f"decap_{path.slot}",
             (
                 f"ip6 saddr != {view.home_agent} {others}",
-                "ip6 nexthdr != 41 counter name outer_rejected drop",
+                f"ip6 nexthdr != {carried} counter name outer_rejected drop",
                 set_mark(0, marks.DECAP | slot),
                 f"counter name downlink-{path.link}",
                 "goto outer",
             ),
         )
-        yield Chain(f"copy_{path.slot}", fragments.copy_rules(path.slot))
-        if shared:
-            yield balance.share_chain(path.slot)
     for path in (*view.paths, *optimized_routes.list_direct_paths(view.optimized)):
-        slot = marks.mark_slot(path.slot)
-        yield Chain(f"link_{path.slot}", (set_mark(0, marks.ENCAP | slot), "accept"))
         # several care-of addresses may stand on one interface: the kernel's choice is not ours
         yield Chain(
             f"outer_{path.slot}",
@@ -155,17 +175,37 @@ def make_path_chains(view: MobileRouterView) -> Iterable[Chain]:
         "postrouting",
         (
             *([mip6.transformed_rule()] if view.by_headers else []),
-            *fragments.outer_packet_rules(view.encapsulation),
+            *fragments.outer_packet_rules(view.encapsulation, view.families),
             f"meta mark & {marks.SLOT_MASK:#010x} vmap @outer",
         ),
         "type filter hook postrouting priority mangle;",
     )
 
 
-def _received_rules(view: MobileRouterView) -> tuple[str, ...]:
+def make_way_chains(
+    view: MobileRouterView, paths: Iterable[TunnelPath], family: Family
+) -> Iterable[Chain]:
+    """Yield the chains by which the actions send a packet by one of ``paths``."""
+    shared = any(isinstance(policy.action, Balance) for policy in view.policies.policies)
+    for path in paths:
+        yield Chain(f"copy_{path.slot}", fragments.copy_rules(path.slot, family))
+        if shared:
+            yield balance.share_chain(path.slot)
+        yield make_link_chain(path.slot)
+        if family is Family.IPV4:
+            too_big = (set_mark(0, marks.OUTER | marks.mark_slot(path.slot)), "accept")
+            yield Chain(f"too_big_{path.slot}", too_big)
+
+
+def make_link_chain(slot: int) -> Chain:
+    """Return the chain that sends by ``slot``."""
+    return Chain(f"link_{slot}", (set_mark(0, marks.ENCAP | marks.mark_slot(slot)), "accept"))
+
+
+def _received_rules(view: MobileRouterView, family: Family) -> tuple[str, ...]:
     """Count what came by which slot; signalling keeps its mark, by which the agent knows it."""
     count = "update @received { ct mark . meta mark }"
-    if not view.correspondents:
+    if not view.correspondents or family is Family.IPV4:
         return (count,)
     from_home_agent = f"meta mark & {marks.SLOT_MASK:#010x} != 0"
     # seg6 delivers it without its passing here
@@ -213,7 +253,10 @@ def make_waiting_chains(waiting: str | None) -> tuple[Chain, ...]:
 
 
 def make_action_rules(
-    treatment: Treatment, chosen: Mapping[str, TunnelPath], view: MobileRouterView
+    treatment: Treatment,
+    chosen: Mapping[str, TunnelPath],
+    view: MobileRouterView,
+    family: Family = Family.IPV6,
 ) -> tuple[str, ...]:
     """Return what is done with a packet: by the links of ``chosen`` that ``treatment`` asks for."""
     action = treatment.action
@@ -221,15 +264,17 @@ def make_action_rules(
         return ("counter name policy_dropped drop",)
     usable = restrict(treatment, chosen)
     paths = {link: path for link, path in chosen.items() if link in usable}
-    ways = ("goto link_home",) if view.home_path is not None else _way_rules(action, paths)
+    at_home = view.home_path is not None and family is Family.IPV6
+    ways = ("goto link_home",) if at_home else _way_rules(action, paths, family)
     if not ways:
         waits = treatment.wait and view.waiting is not None
         return ("goto wait",) if waits else ("counter name no_link_dropped drop",)
-    remark = () if treatment.remark is None else (f"ip6 dscp set {treatment.remark}",)
+    remark = () if treatment.remark is None else (f"{family.word} dscp set {treatment.remark}",)
     return (*_limit_rules(treatment), *remark, *ways)
 
 
 def _limit_rules(treatment: Treatment) -> tuple[str, ...]:
+    """Return the rule that drops what is too much; IPv6 and IPv4 each have a limit of their own."""
     if treatment.limit is None:
         return ()
     _policy, rate = treatment.limit
@@ -238,17 +283,47 @@ def _limit_rules(treatment: Treatment) -> tuple[str, ...]:
     return (f"{limit} counter name rate_limited drop",)
 
 
-def _way_rules(action: Action, chosen: Mapping[str, TunnelPath]) -> tuple[str, ...]:
+def _size_rules(paths: Iterable[TunnelPath]) -> tuple[str, ...]:
+    """Return the rule that has an IPv4 packet answered that the narrowest of ``paths`` won't take.
+
+    Without it such a packet would be lost, and nobody told: the kernel answers the outer packet's
+    source. TCP is clamped already, and may come as many segments in one packet.
+    """
+    narrowest = min(paths, key=lambda path: path.mtu)
+    size = find_inner_mtu(narrowest)
+    is_dont_fragment = "ip frag-off & 0x4000 != 0"
+    return (
+        f"meta length > {size} {is_dont_fragment} meta l4proto != {_TCP} "
+        f"goto too_big_{narrowest.slot}",
+    )
+
+
+def find_inner_mtu(path: TunnelPath) -> int:
+    """Return how large an inner packet ``path`` takes."""
+    return path.mtu - _OUTER_HEADER
+
+
+def _way_rules(action: Action, chosen: Mapping[str, TunnelPath], family: Family) -> tuple[str, ...]:
     """Return the rules that send by the links of ``action``; none while none of them is up."""
     paths = [chosen[link] for link in resolve(action, chosen)]
     if not paths:
         return ()
+    sizes = _size_rules(paths) if family is Family.IPV4 else ()
+    return (*sizes, *_send_rules(action, paths, chosen, family))
+
+
+def _send_rules(
+    action: Action,
+    paths: list[TunnelPath],
+    chosen: Mapping[str, TunnelPath],
+    family: Family,
+) -> tuple[str, ...]:
     if isinstance(action, Balance):
         tier = find_tier(action, chosen)
         if tier is None or len(paths) == 1:
             return balance.single_rules(paths[0].slot)
         slots = {path.link: path.slot for path in paths}
-        return balance.balance_rules(tier.shares, action.by_source, slots)
+        return balance.balance_rules(tier.shares, action.by_source, slots, family)
     if not isinstance(action, Bicast):
         return (f"goto link_{paths[0].slot}",)
     # the last "copy" is the packet itself; alone it needs no looking for duplicates
@@ -263,11 +338,11 @@ def _way_rules(action: Action, chosen: Mapping[str, TunnelPath]) -> tuple[str, .
     )
 
 
-def make_clamp_rules(view: MobileRouterView) -> tuple[str, ...]:
+def make_clamp_rules(view: MobileRouterView, family: Family = Family.IPV6) -> tuple[str, ...]:
     """Clamp TCP's segment size to what the narrowest path takes with the outer header."""
     if not view.paths:
         return ()
-    size = min(path.mtu for path in view.paths) - _MSS_OVERHEAD
+    size = min(map(find_inner_mtu, view.paths)) - family.header_size - _TCP_HEADER
     return (
         f"tcp flags & syn == syn tcp option maxseg size > {size} tcp option maxseg size set {size}",
     )

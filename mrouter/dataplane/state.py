@@ -28,6 +28,17 @@ class RouteOptimization(Enum):
     MIP6 = "mip6"
 
 
+class Ipv4Exit(Enum):
+    """How the home agent lets IPv4 packets of mobile networks out.
+
+    ``ROUTE``: as they are, since their prefixes are routed to it. ``NAT``: with an address of its
+    own.
+    """
+
+    ROUTE = "route"
+    NAT = "nat"
+
+
 @dataclass(frozen=True, slots=True)
 class Seg6Encapsulation:
     """Encapsulate to ``segment`` with no routing header (``encap.red`` with one segment)."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import fragments, marks
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.flow_choice import FIRST_CHAIN, find_without
 from mrouter.dataplane.fragments import has_mark, set_connection_mark, set_mark
 from mrouter.dataplane.nft import Chain
@@ -32,11 +33,8 @@ def map_slots(slots: Iterable[int], verdict: str, shift: FlowDirection | None = 
     return "{ " + ", ".join(f"{place(slot):#010x} : {verdict}_{slot}" for slot in slots) + " }"
 
 
-def make_uplink_chains(slots: list[int]) -> Iterable[Chain]:
-    """Learn the way back: the slot that a packet came by goes into the connection mark.
-
-    Each direction of a flow has a field of its own, since both ends may be mobile routers.
-    """
+def make_arrival_chains(slots: list[int]) -> Iterable[Chain]:
+    """Keep the slot that an outer packet came by in the mark, which the inner packet has then."""
     for slot in slots:
         yield Chain(
             f"from_{slot}",
@@ -46,6 +44,14 @@ def make_uplink_chains(slots: list[int]) -> Iterable[Chain]:
                 "goto decap",
             ),
         )
+
+
+def make_uplink_chains(slots: list[int]) -> Iterable[Chain]:
+    """Learn the way back: the slot that a packet came by goes into the connection mark.
+
+    Each direction of a flow has a field of its own, since both ends may be mobile routers.
+    """
+    for slot in slots:
         yield Chain(
             f"inner_{slot}",
             (
@@ -81,7 +87,9 @@ def make_uplink_chains(slots: list[int]) -> Iterable[Chain]:
                 )
 
 
-def make_downlink_chains(slots: list[int], *, by_flow: bool) -> Iterable[Chain]:
+def make_downlink_chains(
+    slots: list[int], *, by_flow: bool, family: Family = Family.IPV6
+) -> Iterable[Chain]:
     """Send a flow back by the slot that its other direction came by.
 
     Where it came by none, or by one that has gone, ``by_flow`` says that there are flow bindings
@@ -93,7 +101,7 @@ def make_downlink_chains(slots: list[int], *, by_flow: bool) -> Iterable[Chain]:
     yield Chain(
         "downlink",
         (
-            f"{fragments.UNSTEERED_ICMPV6} return",
+            *([f"{fragments.UNSTEERED_ICMPV6} return"] if family is Family.IPV6 else []),
             set_mark(0, marks.ENCAP),
             "ct direction vmap { original : goto downlink_original, reply : goto downlink_reply }",
             *otherwise,
@@ -133,7 +141,8 @@ def make_downlink_chains(slots: list[int], *, by_flow: bool) -> Iterable[Chain]:
         yield Chain(f"to_{slot}", (*gone, *use))
         if by_flow:
             yield Chain(f"flow_{slot}", use)
-        yield Chain(f"copy_{slot}", (*fragments.copy_rules(slot), f"counter name downlink-{slot}"))
+        copy = (*fragments.copy_rules(slot, family), f"counter name downlink-{slot}")
+        yield Chain(f"copy_{slot}", copy)
         # STRICT stays set if a copy was made: should this slot be gone, the others carry the flow
         yield Chain(
             f"last_{slot}",
