@@ -18,7 +18,7 @@ from mrouter.netlink import HEADER, RawMessage, RouteSocket, read_attributes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-_PROTOCOL_NAMES = {6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}
+_PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}
 
 # linux/netlink.h, linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h
 _NETLINK_NETFILTER = 12
@@ -26,7 +26,9 @@ _GET_FLOWS = 1 << 8 | 1
 _FAMILY = struct.Struct("=BBH")
 _TUPLE, _MARK, _COUNTERS, _COUNTERS_REPLY = 1, 8, 9, 10
 _TUPLE_ADDRESSES, _TUPLE_PROTOCOL = 1, 2
-_SOURCE, _DESTINATION = 3, 4
+#: The addresses of a flow, by the kernel's number of its family.
+_SOURCE = {int(socket.AF_INET): 1, int(socket.AF_INET6): 3}
+_DESTINATION = {int(socket.AF_INET): 2, int(socket.AF_INET6): 4}
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT, _ICMPV6_ID, _ICMPV6_TYPE = 1, 2, 3, 7, 8
 _PACKETS, _BYTES = 1, 2
 #: The two highest bits of an attribute's type say how it is encoded.
@@ -34,19 +36,21 @@ _TYPE_MASK = 0x3FFF
 
 
 def list_flows(
-    policies: Mapping[int, str], active: Mapping[int, tuple[str, ...]]
+    policies: Mapping[int, str], active: Mapping[int, tuple[str, ...]], *, ipv4: bool = False
 ) -> list[dict[str, Any]]:
     """Return the tracked flows that a policy has been found for.
 
-    ``policies`` names policy numbers, ``active`` gives the links that a number's flows use now.
-    Blocking: dumps the connection tracking table.
+    ``policies`` names policy numbers, ``active`` gives the links that a number's flows use now;
+    ``ipv4`` asks for the flows of IPv4 as well. Blocking: dumps the connection tracking table.
 
     :raises DataplaneError: if the kernel does not hand it out.
     """
-    request = RawMessage(_GET_FLOWS, 0, _FAMILY.pack(socket.AF_INET6, 0, 0))
+    messages: list[bytes] = []
     try:
         with closing(RouteSocket(_NETLINK_NETFILTER)) as netfilter:
-            messages = netfilter.dump_raw(request, _GET_FLOWS)
+            for family in (socket.AF_INET6, *((socket.AF_INET,) if ipv4 else ())):
+                request = RawMessage(_GET_FLOWS, 0, _FAMILY.pack(family, 0, 0))
+                messages += netfilter.dump_raw(request, _GET_FLOWS)
     except OSError as error:
         raise DataplaneError("list tracked flows", str(error)) from error
     return list(read_flows(messages, policies, active))
@@ -69,12 +73,13 @@ def read_flows(
         ends = _read(entry[_TUPLE])
         addresses, protocol = _read(ends[_TUPLE_ADDRESSES]), _read(ends[_TUPLE_PROTOCOL])
         number = protocol[_NUMBER][0]
+        family = message[HEADER.size]
         counters = [_read(entry[kind]) for kind in (_COUNTERS, _COUNTERS_REPLY) if kind in entry]
         yield {
             "protocol": _PROTOCOL_NAMES.get(number, str(number)),
-            "source": socket.inet_ntop(socket.AF_INET6, addresses[_SOURCE]),
+            "source": socket.inet_ntop(family, addresses[_SOURCE[family]]),
             "source_port": _read_number(protocol, _SOURCE_PORT),
-            "destination": socket.inet_ntop(socket.AF_INET6, addresses[_DESTINATION]),
+            "destination": socket.inet_ntop(family, addresses[_DESTINATION[family]]),
             "destination_port": _read_number(protocol, _DESTINATION_PORT),
             "icmpv6_type": _read_number(protocol, _ICMPV6_TYPE),
             "icmpv6_id": _read_number(protocol, _ICMPV6_ID),

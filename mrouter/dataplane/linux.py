@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")
 
 _SYSCTL = Path("/proc/sys/net")
+_FORWARDING = {Family.IPV6: "ipv6/conf/all/forwarding", Family.IPV4: "ipv4/ip_forward"}
 _LWTUNNEL_HOOKS = _SYSCTL / "netfilter/nf_hooks_lwtunnel"
 
 
@@ -69,6 +70,7 @@ class LinuxDataplane:
         self._proxies: frozenset[ProxyNeighbour] | None = None
         self._home_address: IPv6Address | None = None
         self._prepared = False
+        self._forwarding: set[Family] = set()
 
     def close(self) -> None:
         """Close the sockets; what stands in the kernel goes on forwarding."""
@@ -101,6 +103,7 @@ class LinuxDataplane:
         remove_tunnel_device(self._socket)
         self._tables = self._routes = self._rules = self._proxies = None
         self._prepared = False
+        self._forwarding.clear()
 
     def read_counters(self) -> dict[str, tuple[int, int]]:
         """Return every named counter's (packets, bytes), of both families together."""
@@ -184,13 +187,12 @@ class LinuxDataplane:
         self._change_proxies(old_proxies, state.proxy_neighbours)
         self._routes, self._rules = state.routes, state.rules
         self._proxies = state.proxy_neighbours
-        if not self._prepared:
-            if state.forwarding:
-                # only now that nothing can leak
-                _write_sysctl("ipv6/conf/all/forwarding", "1")
-                if Family.IPV4 in state.tables:
-                    _write_sysctl("ipv4/ip_forward", "1")
-            self._prepared = True
+        self._prepared = True
+        if state.forwarding:
+            # only now that nothing can leak
+            for family in state.tables.keys() - self._forwarding:
+                _write_sysctl(_FORWARDING[family], "1")
+                self._forwarding.add(family)
 
     def _prepare(self, state: DataplaneState, *, verify: bool) -> None:
         if self._prepared and not verify:

@@ -22,6 +22,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.packet import Raw
 
 from mrouter.dataplane.state import Ipv4Exit
+from mrouter.lab import plan
 
 ETH_P_IP = 0x0800
 BOARD = IPv4Network("192.0.2.0/24")
@@ -51,6 +52,8 @@ _ADDRESSES = {
         f"addr add {EGRESS_GATEWAY4}/24 dev lte",
         f"addr add {HOME_GATEWAY4}/24 dev ha",
         f"addr add {CN_GATEWAY4}/24 dev cn",
+        # the other end takes no more, and IPv4 would be sent more
+        f"link set cn mtu {plan.INNER_MTU}",
     ],
     "ha": [f"addr add {HOME4}/24 dev wan0", f"route add default via {HOME_GATEWAY4}"],
     "cn": [f"addr add {CN4}/24 dev eth0", f"route add default via {CN_GATEWAY4}"],
@@ -187,6 +190,11 @@ def arrived(captured, source, destination):
         for item in captured
         if (item.packet.src, item.packet.dst) == (str(source), str(destination))
     ]
+
+
+def mentions4(captured, address):
+    """Return the packets that carry ``address`` in any header."""
+    return [item for item in captured if address.packed in bytes(item.packet)]
 
 
 def strip4(*packets):

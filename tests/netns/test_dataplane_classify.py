@@ -10,12 +10,12 @@ import re
 import socket
 import struct
 from dataclasses import replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from random import Random
 
 import pytest
-from dataplane_world import CN, ETH_P_IPV6, LTE, make_home_agent, make_mobile_router
-from scapy.layers.inet import TCP, UDP
+from dataplane_world import CN, ETH_P_IPV6, LTE, make_home_agent, make_mobile_router, make_path
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6Unknown, IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
@@ -34,11 +34,13 @@ POLICIES_A_TABLE = 25
 PACKETS_A_TABLE = 60
 
 TCP_NUMBER, UDP_NUMBER, ICMPV6_NUMBER, GRE_NUMBER, ESP_NUMBER = 6, 17, 58, 47, 50
+ICMP_NUMBER = 1
 WITH_PORTS = (TCP_NUMBER, UDP_NUMBER)
 PORTS = range(20)
 SUBNETS = 6
 CODE_POINTS = (0, 10, 46)
 FAR = [CN, *(CN + step for step in range(1, 4))]
+BOARD4, FAR4 = IPv4Network("10.7.0.0/16"), [IPv4Address("198.51.100.0") + n for n in range(4)]
 ECHO_REQUEST, ECHO_REPLY, NODE_INFORMATION_QUERY = 128, 129, 139
 #: <linux/if_tun.h>
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
@@ -60,19 +62,29 @@ def source_of(subnet, host):
     return IPv6Address(int(plan.MOBILE_NETWORK_PREFIX.network_address) + (subnet << 48) + host)
 
 
+def source4_of(subnet, host):
+    return BOARD4[(subnet << 8) + host]
+
+
 def random_sources(random):
-    """Return prefixes in any order, some of them inside others."""
-    return tuple(
-        IPv6Network((source_of(random.randint(1, SUBNETS), 0), random.choice([76, 78, 80])), False)
-        for _ in range(random.randint(1, 3))
-    )
+    """Return prefixes in any order, some of them inside others, of one family or of both."""
+
+    def make():
+        subnet, shorter = random.randint(1, SUBNETS), random.choice([0, 2, 4])
+        if random.random() < 0.5:
+            return IPv4Network((source4_of(subnet, 0), 24 - shorter), False)
+        return IPv6Network((source_of(subnet, 0), 80 - shorter), False)
+
+    return tuple(make() for _ in range(random.randint(1, 3)))
 
 
 def random_destinations(random):
-    return tuple(
-        IPv6Network((random.choice(FAR), random.choice([64, 126, 127, 128])), False)
-        for _ in range(random.randint(1, 2))
-    )
+    def make():
+        if random.random() < 0.5:
+            return IPv4Network((random.choice(FAR4), random.choice([24, 30, 31, 32])), False)
+        return IPv6Network((random.choice(FAR), random.choice([64, 126, 127, 128])), False)
+
+    return tuple(make() for _ in range(random.randint(1, 2)))
 
 
 def random_sets(random):
@@ -92,7 +104,7 @@ def random_match(random, sets):
             return replace(ports, none_of=random_fields(random, sets, True, 0.25))
         return replace(ports, **{one: getattr(more, one)}) if one else ports
     with_ports = random.random() < 0.5
-    every = (TCP_NUMBER, UDP_NUMBER, ICMPV6_NUMBER, GRE_NUMBER, ESP_NUMBER)
+    every = (TCP_NUMBER, UDP_NUMBER, ICMP_NUMBER, ICMPV6_NUMBER, GRE_NUMBER, ESP_NUMBER)
     some = random.random() < 0.5
     match = random_fields(random, sets, with_ports, 0.4)
     if with_ports or some:
@@ -139,12 +151,14 @@ def random_table(random):
 
 
 def random_flow(random, host):
-    protocol = random.choice([TCP_NUMBER, UDP_NUMBER, ICMPV6_NUMBER] * 2 + [GRE_NUMBER, ESP_NUMBER])
+    is_ipv4 = random.random() < 0.5
+    ping = ICMP_NUMBER if is_ipv4 else ICMPV6_NUMBER
+    protocol = random.choice([TCP_NUMBER, UDP_NUMBER, ping] * 2 + [GRE_NUMBER, ESP_NUMBER])
     with_ports = protocol in WITH_PORTS
     return Flow(
         protocol=protocol,
-        source=source_of(random.randint(1, SUBNETS), host),
-        destination=random.choice(FAR),
+        source=(source4_of if is_ipv4 else source_of)(random.randint(1, SUBNETS), host),
+        destination=random.choice(FAR4 if is_ipv4 else FAR),
         source_port=random.choice(PORTS) if with_ports else None,
         destination_port=random.choice(PORTS) if with_ports else None,
         dscp=random.choice(CODE_POINTS),
@@ -157,7 +171,13 @@ def random_flow(random, host):
 
 
 def make_packet(flow):
-    header = IPv6(src=str(flow.source), dst=str(flow.destination), tc=flow.dscp << 2)
+    ends = {"src": str(flow.source), "dst": str(flow.destination)}
+    if flow.source.version == 4:
+        header = IP(**ends, tos=flow.dscp << 2, proto=flow.protocol)
+    else:
+        header = IPv6(**ends, tc=flow.dscp << 2, nh=flow.protocol)
+    if flow.protocol == ICMP_NUMBER:
+        return header / ICMP(id=1)
     if flow.protocol == TCP_NUMBER:
         return header / TCP(sport=flow.source_port, dport=flow.destination_port, flags="S")
     if flow.protocol == UDP_NUMBER:
@@ -166,7 +186,6 @@ def make_packet(flow):
         return header / ICMPv6EchoRequest(id=1)
     if flow.icmpv6_type is not None:
         return header / ICMPv6Unknown(type=flow.icmpv6_type, msgbody=bytes(12))
-    header.nh = flow.protocol
     return header / Raw(bytes(16))
 
 
@@ -188,11 +207,17 @@ def send_frames(world, flows):
 def read_verdicts(world, numbers):
     """Return the policy that the kernel found, by the flow's source address."""
     names = {number: name for name, number in numbers.items()}
-    listing = world.lab.execute("mr", ["conntrack", "-L", "-f", "ipv6"]).stdout
+    listing = world.lab.execute("mr", ["conntrack", "-L"]).stdout
+    listing += world.lab.execute("mr", ["conntrack", "-L", "-f", "ipv6"]).stdout
     found = re.findall(r" src=(\S+) dst=.* mark=(\d+)", listing)
     return {
-        IPv6Address(source): names.get(marks.policy_of_mark(int(mark))) for source, mark in found
+        ip_address(source): names.get(marks.policy_of_mark(int(mark))) for source, mark in found
     }
+
+
+def make_dual_router(policies):
+    path = make_path(LTE, ipv4=True)
+    return make_mobile_router(policies=policies, paths=[path], ipv4_prefixes=(BOARD4,))
 
 
 @pytest.mark.parametrize("seed", range(TABLES))
@@ -200,7 +225,7 @@ def test_the_kernel_finds_the_policy_that_plain_reading_finds(world, seed):
     random = Random(seed)
     table = random_table(random)
     numbers = number_policies(table)
-    world.apply_mr(make_mobile_router(policies=table))
+    world.apply_mr(make_dual_router(table))
     world.apply_ha(make_home_agent(links=[]))
     flows = [random_flow(random, host) for host in range(1, PACKETS_A_TABLE + 1)]
 
@@ -215,13 +240,13 @@ def test_a_verdict_stays_with_its_flow_over_a_reload_that_does_not_concern_it(wo
     random = Random(1)
     flows = [random_flow(random, host) for host in range(1, 31)]
     before = random_table(random)
-    world.apply_mr(make_mobile_router(policies=before))
+    world.apply_mr(make_dual_router(before))
     send_frames(world, flows)
     verdicts = read_verdicts(world, number_policies(before))
     last = PolicyTable((*before.policies[:-1], Policy("new", Match((99,)), Steer((LTE,))),
                         before.policies[-1]))  # fmt: skip
 
-    world.apply_mr(make_mobile_router(policies=last))
+    world.apply_mr(make_dual_router(last))
     send_frames(world, flows)
 
     assert read_verdicts(world, number_policies(last)) == verdicts
