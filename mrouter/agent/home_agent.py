@@ -15,6 +15,7 @@ from mrouter.agent.journal import note
 from mrouter.agent.memory import decode_home_memory, encode_home_memory
 from mrouter.control import ControlError
 from mrouter.dataplane.home_agent import HomeAgentView, build_home_agent
+from mrouter.dataplane.state import IPv4Exit
 from mrouter.errors import DataplaneError
 from mrouter.links.anycast import AnycastMembership
 from mrouter.links.egress import find_interface_of
@@ -56,6 +57,7 @@ class HomeAgentAgent(Agent):
         """
         super().__init__(config, str(config.settings.address))
         self._settings = config.settings
+        self._ipv4_exit = IPv4Exit[config.ipv4_exit.name]
         self._role = HomeAgent(config.settings, self._now())
         memory = self._memory.load(decode_home_memory)
         if memory is not None:
@@ -69,6 +71,9 @@ class HomeAgentAgent(Agent):
             network
             for router in config.settings.served
             for network in (IPv6Network(router.home_address), *router.prefixes)
+        )
+        self._served_ipv4 = tuple(
+            network for router in config.settings.served for network in router.ipv4_prefixes
         )
         self._at_home = {
             prefix: router.home_address
@@ -151,6 +156,8 @@ class HomeAgentAgent(Agent):
                 defended=self._list_defended(),
                 flows=self._role.flows,
                 at_home=self._at_home,
+                served_ipv4=self._served_ipv4,
+                ipv4_exit=self._ipv4_exit,
             )
         )
 

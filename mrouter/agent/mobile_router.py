@@ -300,6 +300,7 @@ class MobileRouterAgent(Agent):
                 optimization=self._optimization,
                 home_path=self._find_home_path(),
                 waiting=self._waiting.device,
+                ipv4_prefixes=self._settings.ipv4_prefixes,
             )
         )
 
@@ -327,6 +328,7 @@ class MobileRouterAgent(Agent):
                 gateway=links[entry.link].gateway,
                 mtu=links[entry.link].mtu,
                 usable=entry.usable,
+                ipv4=bool(entry.ipv4_prefixes),
             )
             for entry in sorted(self._role.entries, key=_preference)
             if entry.link in links and entry.care_of_address in links[entry.link].addresses
@@ -345,7 +347,8 @@ class MobileRouterAgent(Agent):
     async def _answer(self, command: str) -> Any:
         if command == "flows":
             active = self._policies.steering.list_links(choose_paths(self._find_paths()))
-            return await asyncio.to_thread(list_flows, self._policies.names, active)
+            ipv4 = bool(self._settings.ipv4_prefixes)
+            return await asyncio.to_thread(list_flows, self._policies.names, active, ipv4=ipv4)
         if command == "policies":
             return await asyncio.to_thread(encode_table, self._policies.table)
         return await super()._answer(command)

@@ -14,7 +14,7 @@ from mrouter.dataplane.home_bindings import BindingPieces, find_pieces
 from mrouter.dataplane.state import (
     DataplaneState,
     Encapsulation,
-    Ipv4Exit,
+    IPv4Exit,
     ProxyNeighbour,
     Route,
     RouteKind,
@@ -55,7 +55,7 @@ class HomeAgentView:
     flows: tuple[FlowBinding, ...] = ()
     at_home: Mapping[IPv6Network, IPv6Address] = field(default_factory=dict)
     served_ipv4: tuple[IPv4Network, ...] = ()
-    ipv4_exit: Ipv4Exit = Ipv4Exit.ROUTE
+    ipv4_exit: IPv4Exit = IPv4Exit.ROUTE
 
     @property
     def families(self) -> tuple[Family, ...]:

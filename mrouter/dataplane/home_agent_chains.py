@@ -10,7 +10,7 @@ from mrouter.dataplane.family import Family
 from mrouter.dataplane.flow_choice import make_flow_choice
 from mrouter.dataplane.fragments import has_mark, set_mark
 from mrouter.dataplane.nft import Chain, NftSet, NftTable
-from mrouter.dataplane.state import Encapsulation, Ipv4Exit
+from mrouter.dataplane.state import Encapsulation, IPv4Exit
 from mrouter.dataplane.way_back import (
     make_arrival_chains,
     make_downlink_chains,
@@ -92,7 +92,7 @@ def make_ipv4_table(view: HomeAgentView, pieces: BindingPieces) -> NftTable:
             *fragments.duplicate_chains(slots, family),
             *make_uplink_chains(slots),
             *make_downlink_chains(slots, by_flow=False, family=family),
-            *([_make_translation_chain()] if view.ipv4_exit is Ipv4Exit.NAT else []),
+            *([_make_translation_chain()] if view.ipv4_exit is IPv4Exit.NAT else []),
         ),
         family,
     )

@@ -28,7 +28,7 @@ class RouteOptimization(Enum):
     MIP6 = "mip6"
 
 
-class Ipv4Exit(Enum):
+class IPv4Exit(Enum):
     """How the home agent lets IPv4 packets of mobile networks out.
 
     ``ROUTE``: as they are, since their prefixes are routed to it. ``NAT``: with an address of its

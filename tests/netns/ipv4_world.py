@@ -21,7 +21,7 @@ from dataplane_world import (
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.packet import Raw
 
-from mrouter.dataplane.state import Ipv4Exit
+from mrouter.dataplane.state import IPv4Exit
 from mrouter.lab import plan
 
 ETH_P_IP = 0x0800
@@ -60,6 +60,14 @@ _ADDRESSES = {
 }
 
 
+def add_ipv4(lab):
+    """Give every node of `Topology` ``lab`` its IPv4 addresses; the Internet forwards."""
+    for node, lines in _ADDRESSES.items():
+        text = "".join(f"{line}\n" for line in lines)
+        lab.execute(node, ["ip", "-4", "-batch", "-"], input_text=text)
+    lab.execute("net", ["sysctl", "-qw", "net.ipv4.ip_forward=1"])
+
+
 class CaptureIpv4:
     """Every IPv4 packet that comes in to a node."""
 
@@ -87,10 +95,7 @@ class Ipv4World:
 
     def __init__(self, world):
         self.world = world
-        for node, lines in _ADDRESSES.items():
-            text = "".join(f"{line}\n" for line in lines)
-            world.lab.execute(node, ["ip", "-4", "-batch", "-"], input_text=text)
-        self.set_switch("net", "ip_forward", 1)
+        add_ipv4(world.lab)
         for node in ("lfn", "cn"):
             world.lab.execute(node, ["nft", "-f", "-"], input_text=_SILENCE)
         self._senders = {
@@ -107,9 +112,9 @@ class Ipv4World:
     def set_switch(self, node, name, value):
         self.world.lab.execute(node, ["sysctl", "-qw", f"net.ipv4.{name}={value}"])
 
-    def reset(self, way_out=Ipv4Exit.ROUTE):
+    def reset(self, way_out=IPv4Exit.ROUTE):
         self.world.clear()
-        verb = "replace" if way_out is Ipv4Exit.ROUTE else "delete"
+        verb = "replace" if way_out is IPv4Exit.ROUTE else "delete"
         route = ["ip", "route", verb, str(BOARD), "via", str(HOME4)]
         self.world.lab.execute("net", route, check=False)
         self.world.apply_mr(make_router())
@@ -140,7 +145,7 @@ def make_router(*, links=LINKS, **changes):
     return make_mobile_router(paths=paths, ipv4_prefixes=(BOARD,), **changes)
 
 
-def make_home(*, links=LINKS, way_out=Ipv4Exit.ROUTE, bindings=None, **changes):
+def make_home(*, links=LINKS, way_out=IPv4Exit.ROUTE, bindings=None, **changes):
     if bindings is None:
         bindings = [make_binding(link, ipv4_prefixes=(BOARD,)) for link in links]
     view = make_home_agent(bindings=bindings)

@@ -50,12 +50,12 @@ from scapy.layers.inet import ICMP, IP, TCP
 
 from mrouter.agent.flows import list_flows
 from mrouter.dataplane.classify import number_policies
-from mrouter.dataplane.state import Ipv4Exit
+from mrouter.dataplane.state import IPv4Exit
 from mrouter.policy.model import Match, Policy, PolicyTable, Steer
 
 pytestmark = pytest.mark.netns
 
-EVERY_EXIT = pytest.mark.parametrize("way_out", Ipv4Exit, ids=lambda way: way.value)
+EVERY_EXIT = pytest.mark.parametrize("way_out", IPv4Exit, ids=lambda way: way.value)
 FLOWS = {
     "bulk-udp": (udp4(LFN4, CN4, BULK_PORT, b"bulk"), [WIFI]),
     "bulk-tcp": (tcp4(LFN4, CN4, BULK_PORT), [WIFI]),
@@ -220,7 +220,7 @@ def test_the_correspondent_sees_the_source_that_the_exit_gives(board, way_out):
 
     (seen,) = board.exchange("lfn", udp4(LFN4, CN4, BULK_PORT), at=["cn"])
 
-    source = {Ipv4Exit.ROUTE: LFN4, Ipv4Exit.NAT: HOME4}[way_out]
+    source = {IPv4Exit.ROUTE: LFN4, IPv4Exit.NAT: HOME4}[way_out]
     assert [item.packet.src for item in seen if item.packet.dst == str(CN4)] == [str(source)]
 
 
@@ -260,7 +260,7 @@ def _read(connection, size):
 
 
 def test_a_translated_flow_comes_back_by_the_link_that_it_went_by(board):
-    board.reset(Ipv4Exit.NAT)
+    board.reset(IPv4Exit.NAT)
     packet, _links = FLOWS["bulk-udp"]
     (at_cn,) = board.exchange("lfn", packet, at=["cn"])
     (port,) = [item.packet.sport for item in at_cn if item.packet.src == str(HOME4)]
@@ -274,7 +274,7 @@ def test_a_translated_flow_comes_back_by_the_link_that_it_went_by(board):
 
 
 def test_an_error_about_a_translated_flow_finds_its_way(board):
-    board.reset(Ipv4Exit.NAT)
+    board.reset(IPv4Exit.NAT)
     packet, _links = FLOWS["bulk-udp"]
     (at_cn,) = board.exchange("lfn", packet, at=["cn"])
     (seen,) = [item.packet for item in at_cn if item.packet.src == str(HOME4)]
