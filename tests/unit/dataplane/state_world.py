@@ -223,8 +223,9 @@ def home_agents(draw):
 
 def check_state(state):
     """Check what holds for every state: all numbers are ours, every reference has its object."""
-    model = NftModel()
-    model.run(render_table(state.table))
+    for family, table in state.tables.items():
+        assert table.family is family
+        NftModel().run(render_table(table))
     places = [(route.table, route.destination) for route in state.routes]
     assert len(places) == len(set(places))
     assert {table for table, _destination in places} <= set(marks.TABLES)
@@ -233,7 +234,7 @@ def check_state(state):
         assert rule.mask & ~marks.FIREWALL_MASK == 0
         assert rule.mark & ~rule.mask == 0
     check_transformations(state.transformations)
-    text = render_table(state.table)
+    text = "".join(map(render_table, state.tables.values()))
     for pattern, mask in ((_MARK, marks.FIREWALL_MASK), (_CONNECTION_MARK, marks.CONNECTION_MASK)):
         for kept, value in pattern.findall(text):
             assert int(kept, 16) | mask == 0xFFFFFFFF
