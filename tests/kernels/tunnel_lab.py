@@ -22,7 +22,7 @@ from mrouter.lab.traffic import call_command, read_events
 from mrouter.wire.checksum import compute_checksum
 
 MR, HA = "mr", "ha"
-IPV6, UDP, DESTINATION_OPTIONS = 41, 17, 60
+IPV4, IPV6, UDP, DESTINATION_OPTIONS = 4, 41, 17, 60
 PAYLOAD = b"by hand!"
 #: An emulated machine is slow: generous, so that nothing depends on it.
 TIMEOUT = 240.0
@@ -84,16 +84,22 @@ def tunnel(source, destination, inner):
 
 
 class TunnelLab:
-    """The lab with its two daemons; ``encapsulation`` is what their files ask for."""
+    """The lab with its two daemons; ``encapsulation`` is what their files ask for.
 
-    def __init__(self, encapsulation):
+    ``prepare`` is called with the lab and the files before the daemons start.
+    """
+
+    def __init__(self, encapsulation, prepare=None):
         self.topology = Topology()
         self._encapsulation = encapsulation
+        self._prepare = prepare
         self._processes = {}
 
     def __enter__(self):
         self.topology.__enter__()
         files = write_configs(self.topology.run_directory)
+        if self._prepare is not None:
+            self._prepare(self, files)
         self._configs = {MR: files.mobile_router, HA: files.home_agent}
         self._sockets = {MR: files.mobile_router_socket, HA: files.home_agent_socket}
         for node in (HA, MR):
@@ -108,6 +114,9 @@ class TunnelLab:
     def set_encapsulation(self, node, name):
         text = self._configs[node].read_text().partition("[dataplane]")[0]
         self._configs[node].write_text(f'{text}[dataplane]\nencapsulation = "{name}"\n')
+
+    def config(self, node):
+        return self._configs[node]
 
     def start(self, node):
         command = build_command(self._configs[node])
@@ -220,7 +229,7 @@ class Watch:
         with self._socket:
             while select.select([self._socket], [], [], 1.0)[0]:
                 data, (interface, _protocol, kind, *_rest) = self._socket.recvfrom(65536)
-                if kind != PACKET_OUTGOING and IPV6 in (data[6], data[40]):
+                if kind != PACKET_OUTGOING and {IPV4, IPV6} & {data[6], data[40]}:
                     self.packets.append(read_outer(interface, data))
 
     def uplink(self, interface=None):
