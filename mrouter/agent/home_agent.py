@@ -144,12 +144,14 @@ class HomeAgentAgent(Agent):
         raise ControlError("a home agent reads its file when it starts: restart it")
 
     def _build(self) -> DataplaneState:
+        device = self._find_device()
         return build_home_agent(
             HomeAgentView(
                 encapsulation=self._encapsulation,
                 address=self._settings.address,
                 local_addresses=(self._settings.address, *self._anycast),
-                device=self._find_device(),
+                device=device,
+                mtu=self._snapshot.interfaces[device].mtu,
                 served=self._served,
                 bindings=self._role.entries,
                 home_link=self._settings.home_link,

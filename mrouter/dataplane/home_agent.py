@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from mrouter.dataplane import fragments, marks
 from mrouter.dataplane.family import Family
-from mrouter.dataplane.home_agent_chains import make_ipv4_table, make_table
+from mrouter.dataplane.home_agent_chains import NO_SLOT, make_ipv4_table, make_table
 from mrouter.dataplane.home_bindings import BindingPieces, find_pieces
+from mrouter.dataplane.ipv4_sizes import make_size_routing
 from mrouter.dataplane.state import (
     DataplaneState,
     Encapsulation,
@@ -40,8 +41,8 @@ class HomeAgentView:
     home address that is not bound belongs to a mobile router that is at home. ``flows`` are the
     mobile routers' flow bindings, each router's by priority. ``at_home`` tells the home address
     by which a prefix is reached when its mobile router is at home, where there is a home link.
-    ``served_ipv4`` are the IPv4 networks of every mobile router, and ``ipv4_exit`` how they reach
-    the rest of the world; without any nothing is done about IPv4.
+    ``mtu`` is what ``device`` takes. ``served_ipv4`` are the IPv4 networks of every mobile router,
+    and ``ipv4_exit`` how they reach the rest of the world; without any nothing is done about IPv4.
     """
 
     encapsulation: Encapsulation
@@ -54,6 +55,7 @@ class HomeAgentView:
     defended: frozenset[IPv6Address] = frozenset()
     flows: tuple[FlowBinding, ...] = ()
     at_home: Mapping[IPv6Network, IPv6Address] = field(default_factory=dict)
+    mtu: int = 1500
     served_ipv4: tuple[IPv4Network, ...] = ()
     ipv4_exit: IPv4Exit = IPv4Exit.ROUTE
 
@@ -69,8 +71,9 @@ def build_home_agent(view: HomeAgentView) -> DataplaneState:
     ipv4 = pieces.get(Family.IPV4, BindingPieces((), ()))
     routes, rules = _build_routing(view, pieces[Family.IPV6])
     if view.served_ipv4:
-        routes |= _list_ipv4_routes(view, ipv4)
-        rules |= _list_common_rules(ipv4, Family.IPV4)
+        size_route, size_rule = make_size_routing(view.mtu, NO_SLOT)
+        routes |= _list_ipv4_routes(view, ipv4) | {size_route}
+        rules |= _list_common_rules(ipv4, Family.IPV4) | {size_rule}
     # a link-local address that is defended has its home address's interface identifier
     routers = {_identify(each.home_address) for each in view.bindings if each.mobile_router}
     return DataplaneState(

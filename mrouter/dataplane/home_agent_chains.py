@@ -9,6 +9,7 @@ from mrouter.dataplane import fragments, marks
 from mrouter.dataplane.family import Family
 from mrouter.dataplane.flow_choice import make_flow_choice
 from mrouter.dataplane.fragments import has_mark, set_mark
+from mrouter.dataplane.ipv4_sizes import STRAY_RULE, make_size_chain, make_size_rule
 from mrouter.dataplane.nft import Chain, NftSet, NftTable
 from mrouter.dataplane.state import Encapsulation, IPv4Exit
 from mrouter.dataplane.way_back import (
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 #: How long after its last packet a slot still gets its copy of a bicast flow's downlink.
 _MEMBER_TIMEOUT = "30s"
+
+#: No binding's.
+NO_SLOT = 0
 
 #: Where the inner source address stands behind the outer header, in bits.
 _INNER_SOURCE = {Family.IPV6: 320 + 64, Family.IPV4: 320 + 96}
@@ -92,6 +96,8 @@ def make_ipv4_table(view: HomeAgentView, pieces: BindingPieces) -> NftTable:
             *fragments.duplicate_chains(slots, family),
             *make_uplink_chains(slots),
             *make_downlink_chains(slots, by_flow=False, family=family),
+            make_size_chain(NO_SLOT),
+            Chain("forward", (STRAY_RULE,), "type filter hook forward priority filter;"),
             *([_make_translation_chain()] if view.ipv4_exit is IPv4Exit.NAT else []),
         ),
         family,
@@ -193,6 +199,7 @@ def _make_entry_chains(view: HomeAgentView, slots: list[int], family: Family) ->
     destination = f"{family.word} daddr"
     outer = f"{fragments.match_tunnelled(view.families)} ip6 daddr {view.address} goto outer"
     is_ipv6 = family is Family.IPV6
+    downlink = "downlink" if is_ipv6 else "down"
     return (
         Chain(
             "prerouting",
@@ -200,7 +207,7 @@ def _make_entry_chains(view: HomeAgentView, slots: list[int], family: Family) ->
                 *fragments.tunnel_guard_rules(view.encapsulation),
                 *([outer] if is_ipv6 else []),
                 f"{has_mark(marks.DECAP)} jump inner",
-                f"{destination} @mobile goto downlink",
+                f"{destination} @mobile goto {downlink}",
             ),
             f"type filter hook prerouting priority {_PRIORITY[family]};",
         ),
@@ -218,8 +225,15 @@ def _make_entry_chains(view: HomeAgentView, slots: list[int], family: Family) ->
         ),
         # an outer packet passes here, too: if it is for a mobile router behind a mobile router
         # its way is that one's primary care-of address, and it stays an outer packet
-        Chain("out", (*(_outer_rules(view.encapsulation) if is_ipv6 else ()), "goto downlink")),
-        *([] if is_ipv6 else [fragments.ipv4_postrouting_chain()]),
+        Chain("out", (*(_outer_rules(view.encapsulation) if is_ipv6 else ()), f"goto {downlink}")),
+        *([] if is_ipv6 else _make_ipv4_chains(view)),
+    )
+
+
+def _make_ipv4_chains(view: HomeAgentView) -> tuple[Chain, ...]:
+    return (
+        Chain("down", (make_size_rule(view.mtu, NO_SLOT), "goto downlink")),
+        fragments.ipv4_postrouting_chain(),
     )
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from mrouter.dataplane import balance, fragments, marks, mip6, optimized_routes
 from mrouter.dataplane.classify import compile_classification
 from mrouter.dataplane.family import Family
+from mrouter.dataplane.ipv4_sizes import make_size_routing
 from mrouter.dataplane.mobile_router_chains import (
     HOME_SLOT,
-    find_inner_mtu,
     make_action_rules,
     make_clamp_rules,
     make_entry_chains,
@@ -240,8 +240,7 @@ def _list_ipv4_routes(view: MobileRouterView) -> Iterator[Route]:
         else:
             ip6 = Ip6Encapsulation(path.care_of_address, view.home_agent)
             yield Route(table, everything, fragments.TUNNEL_DEVICE, tunnel=ip6)
-        # what is too big is sent here for the kernel's answer, and for nothing else
-        yield Route(marks.outer_table(path.slot), everything, lo, mtu=find_inner_mtu(path))
+        yield make_size_routing(path.mtu, path.slot)[0]
     if view.waiting is not None:
         yield Route(marks.slot_table(marks.WAITING_SLOT), everything, view.waiting)
     # what the router itself sends is looked up once before the output hook can mark it
@@ -253,7 +252,7 @@ def _list_ipv4_rules(view: MobileRouterView) -> Iterator[Rule]:
     for path in _list_ipv4_paths(view):
         slot = marks.mark_slot(path.slot)
         yield Rule(marks.slot_table(path.slot), marks.ENCAP | slot, mask, family=family)
-        yield Rule(marks.outer_table(path.slot), marks.OUTER | slot, mask, family=family)
+        yield make_size_routing(path.mtu, path.slot)[1]
     if view.waiting is not None:
         slot = marks.mark_slot(marks.WAITING_SLOT)
         table = marks.slot_table(marks.WAITING_SLOT)

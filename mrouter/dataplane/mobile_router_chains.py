@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING
 from mrouter.dataplane import balance, fragments, marks, mip6, optimized_routes
 from mrouter.dataplane.family import Family
 from mrouter.dataplane.fragments import has_mark, set_mark
+from mrouter.dataplane.ipv4_sizes import (
+    OUTER_HEADER,
+    STRAY_RULE,
+    make_size_chain,
+    make_size_rule,
+)
 from mrouter.dataplane.nft import Chain
 from mrouter.dataplane.state import Encapsulation
 from mrouter.dataplane.steering import restrict
@@ -22,14 +28,11 @@ if TYPE_CHECKING:
 
 #: No binding's: the home link's.
 HOME_SLOT = 0
-#: Octets of the outer header, and of TCP's own without options.
-_OUTER_HEADER, _TCP_HEADER = 40, 20
-_TCP = 6
+#: Octets of TCP's own header without options.
+_TCP_HEADER = 20
 #: Seconds of a rate that may be sent at once, and the least that lets a few large packets through.
 _BURST = 0.1
 _LEAST_BURST = 16_384
-#: On the way to the kernel's answer: never otherwise is one of these bits set alone.
-_TOO_BIG = f"meta mark & {marks.OUTER | marks.ENCAP:#010x} == {marks.OUTER:#010x}"
 
 #: What is never steered: of the link alone, or for many.
 _UNSTEERED = {
@@ -118,8 +121,7 @@ def make_entry_chains(
         Chain(
             "forward",
             (
-                # several segments in one, each of which fits: it must not go where there is no way
-                *([] if is_ipv6 else [f"{_TOO_BIG} drop"]),
+                *([] if is_ipv6 else [STRAY_RULE]),
                 f"meta mark & {marks.OUTER:#010x} == 0 oifname @egress goto clear",
             ),
             "type filter hook forward priority filter;",
@@ -193,8 +195,7 @@ def make_way_chains(
             yield balance.share_chain(path.slot)
         yield make_link_chain(path.slot)
         if family is Family.IPV4:
-            too_big = (set_mark(0, marks.OUTER | marks.mark_slot(path.slot)), "accept")
-            yield Chain(f"too_big_{path.slot}", too_big)
+            yield make_size_chain(path.slot)
 
 
 def make_link_chain(slot: int) -> Chain:
@@ -283,33 +284,16 @@ def _limit_rules(treatment: Treatment) -> tuple[str, ...]:
     return (f"{limit} counter name rate_limited drop",)
 
 
-def _size_rules(paths: Iterable[TunnelPath]) -> tuple[str, ...]:
-    """Return the rule that has an IPv4 packet answered that the narrowest of ``paths`` won't take.
-
-    Without it such a packet would be lost, and nobody told: the kernel answers the outer packet's
-    source. TCP is clamped already, and may come as many segments in one packet.
-    """
-    narrowest = min(paths, key=lambda path: path.mtu)
-    size = find_inner_mtu(narrowest)
-    is_dont_fragment = "ip frag-off & 0x4000 != 0"
-    return (
-        f"meta length > {size} {is_dont_fragment} meta l4proto != {_TCP} "
-        f"goto too_big_{narrowest.slot}",
-    )
-
-
-def find_inner_mtu(path: TunnelPath) -> int:
-    """Return how large an inner packet ``path`` takes."""
-    return path.mtu - _OUTER_HEADER
-
-
 def _way_rules(action: Action, chosen: Mapping[str, TunnelPath], family: Family) -> tuple[str, ...]:
     """Return the rules that send by the links of ``action``; none while none of them is up."""
     paths = [chosen[link] for link in resolve(action, chosen)]
     if not paths:
         return ()
-    sizes = _size_rules(paths) if family is Family.IPV4 else ()
-    return (*sizes, *_send_rules(action, paths, chosen, family))
+    ways = _send_rules(action, paths, chosen, family)
+    if family is Family.IPV6:
+        return ways
+    narrowest = min(paths, key=lambda path: path.mtu)
+    return (make_size_rule(narrowest.mtu, narrowest.slot), *ways)
 
 
 def _send_rules(
@@ -342,7 +326,8 @@ def make_clamp_rules(view: MobileRouterView, family: Family = Family.IPV6) -> tu
     """Clamp TCP's segment size to what the narrowest path takes with the outer header."""
     if not view.paths:
         return ()
-    size = min(map(find_inner_mtu, view.paths)) - family.header_size - _TCP_HEADER
+    overhead = OUTER_HEADER + family.header_size + _TCP_HEADER
+    size = min(path.mtu for path in view.paths) - overhead
     return (
         f"tcp flags & syn == syn tcp option maxseg size > {size} tcp option maxseg size set {size}",
     )

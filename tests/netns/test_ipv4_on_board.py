@@ -593,6 +593,17 @@ def test_what_may_not_be_fragmented_and_is_too_big_is_answered_with_what_fits(bo
         assert arrived(at_cn, LFN4, CN4) == strip4(fits)
 
 
+def test_what_is_too_big_on_the_way_to_the_vehicle_is_answered_too(board):
+    board.world.apply_ha(make_home(mtu=1400))
+    big, fits = (udp4(CN4, LFN4, 9, bytes(size - 28), flags="DF") for size in (1361, 1360))
+
+    at_cn, at_lfn = board.exchange("cn", big, fits, at=["cn", "lfn"])
+
+    told = [item.packet for item in at_cn if ICMP in item.packet and item.packet[ICMP].code == 4]
+    assert [(each.src, each[ICMP].nexthopmtu) for each in told] == [(str(HOME4), 1360)]
+    assert arrived(at_lfn, CN4, LFN4) == strip4(fits)
+
+
 def test_fragments_go_through_the_tunnel(board):
     assert ping(board, "lfn", CN4, "-s", "3000", "-M", "dont").returncode == 0
 

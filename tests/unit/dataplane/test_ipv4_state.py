@@ -76,7 +76,7 @@ def is_ipv4(route):
     return route.destination.version == 4
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(routers_with_ipv4())
 def test_every_mobile_router_keeps_to_its_numbers_and_names(view):
     state = build_mobile_router(view)
@@ -85,7 +85,7 @@ def test_every_mobile_router_keeps_to_its_numbers_and_names(view):
     assert not any("ip6 " in rule for chain in state.ipv4_table.chains for rule in chain.rules)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(agents_with_ipv4())
 def test_every_home_agent_keeps_to_its_numbers_and_names(view):
     state = build_home_agent(view)
@@ -94,7 +94,7 @@ def test_every_home_agent_keeps_to_its_numbers_and_names(view):
     assert not any("ip6 " in rule for chain in state.ipv4_table.chains for rule in chain.rules)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(routers_with_ipv4())
 def test_without_ipv4_on_board_a_mobile_router_has_nothing_of_it(view):
     state = build_mobile_router(replace(view, ipv4_prefixes=()))
@@ -106,7 +106,7 @@ def test_without_ipv4_on_board_a_mobile_router_has_nothing_of_it(view):
     assert state.tunnel_interfaces == ()
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(agents_with_ipv4())
 def test_without_ipv4_served_a_home_agent_has_nothing_of_it(view):
     state = build_home_agent(replace(view, served_ipv4=()))
@@ -117,7 +117,7 @@ def test_without_ipv4_served_a_home_agent_has_nothing_of_it(view):
     assert "l4proto { 4" not in render_state(state)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(routers_with_ipv4())
 def test_only_paths_that_ipv4_is_granted_for_have_a_way_for_it(view):
     state = build_mobile_router(view)
@@ -128,7 +128,7 @@ def test_only_paths_that_ipv4_is_granted_for_have_a_way_for_it(view):
     assert {rule.family for rule in unreachable} == set(Family)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(agents_with_ipv4())
 def test_every_served_network_has_a_route_that_does_not_leave_in_the_clear(view):
     state = build_home_agent(view)
