@@ -7,6 +7,8 @@ from mrouter.dataplane import marks
 from mrouter.netlink import make_attribute
 
 NESTED = 0x8000
+#: A netlink header and conntrack's own, of an IPv6 flow.
+HEAD = bytes(16) + bytes([socket.AF_INET6, 0, 0, 0])
 POLICIES, ACTIVE = {7: "call"}, {7: ("lte", "wifi")}
 
 
@@ -32,7 +34,7 @@ PING = (number(1, 58, 1), number(7, 99, 2), number(8, 128, 1), number(9, 0, 1))
 
 def make_entry(protocol=UDP, policy=7, *more):
     mark = number(8, marks.mark_policy(policy) | 0xFFF, 4)
-    return bytes(20) + make_tuple(1, protocol) + make_tuple(2, protocol) + mark + b"".join(more)
+    return HEAD + make_tuple(1, protocol) + make_tuple(2, protocol) + mark + b"".join(more)
 
 
 def read(*entries):
@@ -76,3 +78,14 @@ def test_both_directions_are_counted_together():
 
 def test_flows_of_no_policy_are_passed_over():
     assert read(make_entry(policy=8), bytes(20) + make_tuple(1, UDP)) == []
+
+
+def test_a_flow_of_ipv4_has_ipv4_addresses():
+    ends = (
+        make_attribute(1, socket.inet_pton(socket.AF_INET, "192.0.2.5")),
+        make_attribute(2, socket.inet_pton(socket.AF_INET, "198.51.100.1")),
+    )
+    mark = number(8, marks.mark_policy(7), 4)
+    head = bytes(16) + bytes([socket.AF_INET, 0, 0, 0])
+    (flow,) = read(head + nest(1, nest(1, *ends), nest(2, *UDP)) + mark)
+    assert (flow["source"], flow["destination"]) == ("192.0.2.5", "198.51.100.1")
