@@ -112,7 +112,7 @@ def raw_chains(families: Container[Family] = (Family.IPV6,)) -> tuple[Chain, ...
     )
 
 
-def input_chain(encapsulation: Encapsulation) -> Chain:
+def input_chain(encapsulation: Encapsulation, delivered: str = "inner") -> Chain:
     """Hand signalling to the agent, and keep the kernel from answering it.
 
     Mobility Headers, and the ICMPv6 messages of RFC 6275 §6.5 to §6.8.
@@ -121,14 +121,14 @@ def input_chain(encapsulation: Encapsulation) -> Chain:
     with a Parameter Problem.
 
     What seg6 delivers locally has not passed prerouting without its outer header: it is looked
-    at here.
+    at here, by the chain ``delivered``.
     """
     rules = [
         f"{kind} log group {SIGNALLING_GROUP} drop"
         for kind in ("meta l4proto 135", "icmpv6 type { 144-147 }")
     ]
     if encapsulation is Encapsulation.SEG6:
-        rules.append(f"{has_mark(marks.DECAP)} ip6 daddr != {_DECAPSULATE} jump inner")
+        rules.append(f"{has_mark(marks.DECAP)} ip6 daddr != {_DECAPSULATE} jump {delivered}")
     return Chain("input", tuple(rules), "type filter hook input priority filter;")
 
 

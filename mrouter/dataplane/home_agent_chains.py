@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import fragments, marks
+from mrouter.dataplane.echo_answers import EchoAnswers
 from mrouter.dataplane.family import Family
 from mrouter.dataplane.flow_choice import make_flow_choice
 from mrouter.dataplane.fragments import has_mark, set_mark
@@ -48,6 +49,7 @@ def make_table(view: HomeAgentView, pieces: BindingPieces, ipv4: BindingPieces) 
     """Return the table of IPv6, which the tunnels of IPv4 pass as well."""
     sources = _make_source_maps(pieces.all, Family.IPV6)
     ipv4_sources = _make_source_maps(ipv4.all, Family.IPV4)
+    answers = EchoAnswers(view.encapsulation, pieces.slots)
     flow_sets: tuple[NftSet, ...] = ()
     flow_chains: tuple[Chain, ...] = ()
     if view.flows:
@@ -70,13 +72,15 @@ def make_table(view: HomeAgentView, pieces: BindingPieces, ipv4: BindingPieces) 
             *ipv4_sources,
             *_make_slot_sets(pieces.slots, Family.IPV6),
             *flow_sets,
+            *answers.sets,
         ),
         (
             *fragments.raw_chains(view.families),
-            fragments.input_chain(view.encapsulation),
+            fragments.input_chain(view.encapsulation, answers.delivered),
             *_make_outer_chains(view, sources, ipv4_sources),
             *make_arrival_chains(pieces.slots),
-            *_make_entry_chains(view, pieces.slots, Family.IPV6),
+            *_make_entry_chains(view, pieces.slots, Family.IPV6, answers.rules),
+            *answers.chains,
             *fragments.duplicate_chains(pieces.slots),
             *make_uplink_chains(pieces.slots),
             *make_downlink_chains(pieces.slots, by_flow=bool(view.flows)),
@@ -194,7 +198,9 @@ def _make_outer_chains(
     )
 
 
-def _make_entry_chains(view: HomeAgentView, slots: list[int], family: Family) -> tuple[Chain, ...]:
+def _make_entry_chains(
+    view: HomeAgentView, slots: list[int], family: Family, answer_rules: tuple[str, ...] = ()
+) -> tuple[Chain, ...]:
     by_slot = f"meta mark & {marks.SLOT_MASK:#010x} vmap"
     destination = f"{family.word} daddr"
     outer = f"{fragments.match_tunnelled(view.families)} ip6 daddr {view.address} goto outer"
@@ -225,7 +231,14 @@ def _make_entry_chains(view: HomeAgentView, slots: list[int], family: Family) ->
         ),
         # an outer packet passes here, too: if it is for a mobile router behind a mobile router
         # its way is that one's primary care-of address, and it stays an outer packet
-        Chain("out", (*(_outer_rules(view.encapsulation) if is_ipv6 else ()), f"goto {downlink}")),
+        Chain(
+            "out",
+            (
+                *(_outer_rules(view.encapsulation) if is_ipv6 else ()),
+                *answer_rules,
+                f"goto {downlink}",
+            ),
+        ),
         *([] if is_ipv6 else _make_ipv4_chains(view)),
     )
 

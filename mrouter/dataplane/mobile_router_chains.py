@@ -46,6 +46,8 @@ _UNSTEERED = {
     ),
 }
 _ERRORS = {Family.IPV6: "icmpv6 type < 128", Family.IPV4: "icmp type { 3, 4, 5, 11, 12 }"}
+#: By a socket, where no rule of ours has seen the packet before.
+_IS_MARKED = has_mark(marks.ENCAP)
 
 
 def make_entry_chains(
@@ -83,6 +85,7 @@ def make_entry_chains(
                 f"{destination} != @home counter name inner_rejected drop",
                 f"{source} @home counter name inner_rejected drop",
                 f"{has_mark(marks.BICAST)} meta mark & {marks.SLOT_MASK:#010x} vmap @unseen",
+                *_answer_rules(view, family),
                 *_received_rules(view, family),
                 *make_clamp_rules(view, family),
                 set_mark(0, 0),
@@ -114,6 +117,7 @@ def make_entry_chains(
             (
                 fragments.route_copy_rule(),
                 f"oifname @egress {destination} @home counter name leaks_prevented drop",
+                *_probe_rules(view, family),
                 f"{source} @home jump uplink",
             ),
             "type route hook output priority mangle;",
@@ -215,6 +219,22 @@ def _received_rules(view: MobileRouterView, family: Family) -> tuple[str, ...]:
         *(keep if view.encapsulation is Encapsulation.IP6TNL else []),
         f"{from_home_agent} {count}",
     )
+
+
+def _probe_rules(view: MobileRouterView, family: Family) -> tuple[str, ...]:
+    """Let go what a probe's socket has marked for its binding already."""
+    if family is Family.IPV4:
+        return ()
+    return (f"icmpv6 type echo-request ip6 daddr {view.home_agent} {_IS_MARKED} accept",)
+
+
+def _answer_rules(view: MobileRouterView, family: Family) -> tuple[str, ...]:
+    """Leave out of the count what answers probes: no policy's, and untracked with seg6."""
+    if view.encapsulation is Encapsulation.SEG6 or family is Family.IPV4:
+        return ()
+    answer = f"ip6 saddr {view.home_agent} icmpv6 type echo-reply"
+    no_policy = f"ct mark & {marks.CONNECTION_MASK:#010x} == 0"
+    return (f"{answer} {no_policy} {set_mark(0, 0)} accept",)
 
 
 def _optimization_rules(view: MobileRouterView) -> tuple[str, ...]:
