@@ -6,7 +6,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from mrouter.links.quotas import QuotaState
@@ -153,6 +158,7 @@ def _make_mobile_router(status: dict[str, Any]) -> Iterator[Metric]:
         lifetime.add_metric([link["name"]], left)
     yield from (up, registered, lifetime)
     yield from _make_quotas(status)
+    yield from _make_quality(status["links"])
     yield from _make_traffic(
         "mrouter_link",
         "tunnelled by the link, with the outer header",
@@ -212,6 +218,42 @@ def _make_quotas(status: dict[str, Any]) -> Iterator[Metric]:
             limit.add_metric([link["name"]], quota["limit"])
             state.add_metric([link["name"]], QuotaState(quota["state"]).rank)
     yield from (cost, used, limit, state)
+
+
+def _make_quality(links: Iterable[dict[str, Any]]) -> Iterator[Metric]:
+    rtt = HistogramMetricFamily(
+        "mrouter_link_rtt_seconds",
+        "Round trips of the link's probes to the home agent and back.",
+        labels=["link"],
+    )
+    smoothed = GaugeMetricFamily(
+        "mrouter_link_smoothed_rtt_seconds", "Smoothed round-trip time.", labels=["link"]
+    )
+    jitter = GaugeMetricFamily(
+        "mrouter_link_jitter_seconds",
+        "How much the round-trip time varies from one probe to the next.",
+        labels=["link"],
+    )
+    loss = GaugeMetricFamily(
+        "mrouter_link_loss_ratio", "Share of the last probes that was lost.", labels=["link"]
+    )
+    state = GaugeMetricFamily(
+        "mrouter_link_state",
+        "Whether the link is in this state, by its probes.",
+        labels=["link", "state"],
+    )
+    for link in links:
+        name, quality = link["name"], link["quality"]
+        if quality is None:
+            continue
+        rtt.add_metric([name], link["rtt_seconds"]["buckets"], link["rtt_seconds"]["sum"])
+        loss.add_metric([name], quality["loss"])
+        for each in ("up", "degraded", "down"):
+            state.add_metric([name, each], float(quality["state"] == each))
+        if quality["rtt_ms"] is not None:
+            smoothed.add_metric([name], quality["rtt_ms"] / 1000)
+            jitter.add_metric([name], quality["jitter_ms"] / 1000)
+    yield from (rtt, smoothed, jitter, loss, state)
 
 
 def _make_routes(status: dict[str, Any]) -> Iterator[Metric]:

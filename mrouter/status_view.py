@@ -38,12 +38,14 @@ def render_status(status: dict[str, Any]) -> RenderableType:
 
 
 def _render_links(status: dict[str, Any]) -> Table:
-    table = make_table("Links", "link", "interface", "state", "gateway", "sent", "received")
+    names = ("link", "interface", "state", "round trip", "lost", "gateway", "sent", "received")
+    table = make_table("Links", *names)
     for link in status["links"]:
         table.add_row(
             link["name"],
             link["interface"],
             _describe_state(link),
+            *_describe_quality(link["quality"]),
             link["gateway"] or "-",
             format_bytes(link["uplink"]["bytes"]),
             format_bytes(link["downlink"]["bytes"]),
@@ -54,7 +56,17 @@ def _render_links(status: dict[str, Any]) -> Table:
 def _describe_state(link: dict[str, Any]) -> str:
     if not link["up"]:
         return f"down: {link['reason']}"
-    return "at home" if link["at_home"] else "up"
+    if link["at_home"]:
+        return "at home"
+    state = "up" if link["quality"] is None else str(link["quality"]["state"])
+    return "silent" if state == "down" else state
+
+
+def _describe_quality(quality: dict[str, Any] | None) -> tuple[str, str]:
+    if quality is None:
+        return "-", "-"
+    rtt, jitter = quality["rtt_ms"], quality["jitter_ms"]
+    return "-" if rtt is None else f"{rtt:.1f} ± {jitter:.1f} ms", f"{quality['loss']:.0%}"
 
 
 def _render_quotas(status: dict[str, Any]) -> Table:

@@ -21,6 +21,7 @@ from mrouter.agent.memory import (
     encode_router_memory,
 )
 from mrouter.agent.policies_in_force import PoliciesInForce
+from mrouter.agent.prober import Prober
 from mrouter.agent.quota_watch import QuotaWatch
 from mrouter.agent.router_status import (
     describe_entry,
@@ -119,6 +120,9 @@ class MobileRouterAgent(Agent):
         self._unrecognized = PacketErrorSocket(
             PacketErrorType.PARAMETER_PROBLEM, parse_unrecognized_mobility_header
         )
+        self._prober = Prober(
+            self._settings, config.links, self._read_counters, self._on_health, self._events
+        )
 
     def _restore_role(self) -> MobileRouter | DiscoveringMobileRouter:
         now, renewal = time.monotonic(), self._settings.ifid_renewal
@@ -171,6 +175,7 @@ class MobileRouterAgent(Agent):
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.add_reader(self._unrecognized.fileno(), self._on_unrecognized)
         self._quotas.start(loop)
+        self._prober.open(loop)
         self._furnish(loop)
 
     def _furnish(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -182,6 +187,10 @@ class MobileRouterAgent(Agent):
         self._unrecognized.close()
         self._waiting.furnish(loop, wanted=False)
         self._quotas.stop()
+        self._prober.close(loop)
+
+    def _on_health(self) -> None:
+        self._process(self._links_changed(), apply=True)
 
     def _on_unrecognized(self) -> None:
         peers = {
@@ -214,6 +223,7 @@ class MobileRouterAgent(Agent):
             EgressAddress(link.name, link.interface, address, priority[link.name])
             for link in self._links
             for address in link.addresses
+            if not self._prober.is_down(link.name, address)
         )
         return [EgressChanged(addresses)]
 
@@ -260,7 +270,7 @@ class MobileRouterAgent(Agent):
     def _find_home_path(self) -> HomePath | None:
         """Return the way from here while the primary interface is at home (the draft §7.8)."""
         priority = {link.name: link.ifpri for link in self._mobile.links}
-        up = [link for link in self._links if link.up]
+        up = [link for link in self._links if link.up and not self._prober.is_dead(link)]
         primary = min(up, key=lambda link: priority[link.name], default=None)
         if primary is None or not primary.at_home:
             return None
@@ -339,6 +349,7 @@ class MobileRouterAgent(Agent):
         # not wait until thousands of counters have been read
         self._policies.count_usage(self._dataplane)
         paths = self._find_paths()
+        self._prober.follow(self._role.home_agent, paths, self._links)
         up = choose_paths(paths)
         self._policies.take_effect(paths, up)
         if up or self._find_home_path() is not None:
@@ -365,7 +376,11 @@ class MobileRouterAgent(Agent):
             "ipv4_prefixes": describe_ipv4(self._settings.ipv4_prefixes, self._role.ipv4_states),
             "home_prefixes": [describe_prefix(each) for each in self._prefix_watch.prefixes],
             "links": describe_links(
-                self._links, self._mobile.links, counters, self._quotas.describe()
+                self._links,
+                self._mobile.links,
+                counters,
+                self._quotas.describe(),
+                self._prober.describe,
             ),
             "bindings": [
                 describe_entry(entry, now) for entry in sorted(self._role.entries, key=_preference)

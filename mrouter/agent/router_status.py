@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mrouter.agent.base import NO_TRAFFIC, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from ipaddress import IPv4Network
 
     from mrouter.agent.usage import UsageLedger
@@ -32,14 +32,19 @@ def describe_links(
     configured: Iterable[LinkConfig],
     counters: Traffic,
     quotas: Mapping[str, dict[str, Any]],
+    describe_probes: Callable[[str], dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Return how the egress links are, what has gone by them, and how their ``quotas`` stand."""
+    """Return how the egress links are, what has gone by them, and how their ``quotas`` stand.
+
+    ``describe_probes`` says how a link's probes fare.
+    """
     costs = {link.name: link.cost for link in configured}
     return [
         {
             **_describe_link(link, counters),
             "cost": costs[link.name],
             "quota": quotas.get(link.name),
+            **describe_probes(link.name),
         }
         for link in links
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mrouter.links.probes import ProbeProfile
     from mrouter.links.quotas import Quota
     from mrouter.protocol.settings import (
         CorrespondentNodeSettings,
@@ -59,7 +60,8 @@ class IPv4Exit(Enum):
 class LinkConfig:
     """A way out of the vehicle: its name in policies, its egress interface, its IFPRI.
 
-    ``cost`` is in a unit of the operator's, lower is cheaper.
+    ``cost`` is in a unit of the operator's, lower is cheaper. ``probe`` is how it is probed, None
+    for as the policies need it.
     """
 
     name: str
@@ -67,6 +69,7 @@ class LinkConfig:
     ifpri: int
     cost: int = 0
     quota: Quota | None = None
+    probe: ProbeProfile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from mrouter.config.model import (
 )
 from mrouter.config.quota import QuotaOfLink
 from mrouter.config.security import Associations, OneAssociation
+from mrouter.links.probes import ProbeProfile
 from mrouter.protocol.settings import (
     INITIAL_BINDACK_TIMEOUT_FIRST_REG,
     MAX_RR_BINDING_LIFETIME,
@@ -242,11 +243,12 @@ class LinkTable(StrictModel):
     ifpri: Annotated[int, AfterValidator(within(0, 255))] = Field(examples=["ifpri = 0"])
     cost: Annotated[int, AfterValidator(within(0, _HIGHEST_COST))] = 0
     quota: QuotaOfLink | None = None
+    probe: Annotated[ProbeProfile | None, _choice(ProbeProfile)] = None
 
     def to_link(self) -> LinkConfig:
         """Return the link as data."""
         quota = None if self.quota is None else self.quota.to_quota()
-        return LinkConfig(self.name, self.interface, self.ifpri, self.cost, quota)
+        return LinkConfig(self.name, self.interface, self.ifpri, self.cost, quota, self.probe)
 
 
 class MobileRouterFile(ConfigFile):

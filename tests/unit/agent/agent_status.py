@@ -49,6 +49,15 @@ def make_link(name, *, up=True, cost=0, quota=None):
         "downlink": {"packets": 20, "bytes": 2_500_000},
         "cost": cost,
         "quota": quota,
+        "quality": None,
+    }
+
+
+def make_probed_link(name, state="up", rtt_ms=21.04, loss=0.02):
+    return {
+        **make_link(name),
+        "quality": {"rtt_ms": rtt_ms, "jitter_ms": rtt_ms and 3.0, "loss": loss, "state": state},
+        "rtt_seconds": {"buckets": [["0.02", 4], ["0.05", 7], ["+Inf", 8]], "sum": 1.5},
     }
 
 

@@ -9,6 +9,7 @@ from agent_status import (
     make_home_agent,
     make_link,
     make_mobile_router,
+    make_probed_link,
     make_quota,
     make_route,
 )
@@ -16,8 +17,11 @@ from prometheus_client.metrics_core import CounterMetricFamily
 
 from mrouter.metrics import MetricsServer, make_families
 
+LINKS = [make_probed_link("lte"), make_link("sat", up=False)]
 STATUSES = {
-    "mobile-router": make_mobile_router(),
+    "mobile-router": make_mobile_router(
+        links=[make_probed_link("lte"), make_link("sat", up=False)]
+    ),
     "home-agent": make_home_agent(),
     "correspondent-node": make_correspondent_node(),
 }
@@ -169,3 +173,29 @@ def test_costs_and_quotas_are_told_by_link():
     assert value(status, "mrouter_link_quota_state", link="sat") == 2
     with pytest.raises(KeyError):
         value(status, "mrouter_link_quota_state", link="wifi")
+
+
+def test_a_probed_link_tells_its_round_trips_its_loss_and_its_state():
+    status = STATUSES["mobile-router"]
+    assert value(status, "mrouter_link_rtt_seconds_bucket", link="lte", le="0.05") == 7
+    assert value(status, "mrouter_link_rtt_seconds_count", link="lte") == 8
+    assert value(status, "mrouter_link_rtt_seconds_sum", link="lte") == 1.5
+    assert value(status, "mrouter_link_smoothed_rtt_seconds", link="lte") == 0.02104
+    assert value(status, "mrouter_link_jitter_seconds", link="lte") == 0.003
+    assert value(status, "mrouter_link_loss_ratio", link="lte") == 0.02
+    states = {
+        state: value(status, "mrouter_link_state", link="lte", state=state)
+        for state in ("up", "degraded", "down")
+    }
+    assert states == {"up": 1, "degraded": 0, "down": 0}
+
+
+def test_a_link_that_is_not_probed_has_no_such_samples():
+    names = {name for name, labels in read_samples(make_mobile_router())}
+    assert not any("rtt" in name or "loss" in name or "state" in name for name in names)
+
+
+def test_a_link_that_never_answered_has_a_state_and_no_round_trip_time():
+    status = make_mobile_router(links=[make_probed_link("lte", "down", rtt_ms=None, loss=1.0)])
+    assert value(status, "mrouter_link_state", link="lte", state="down") == 1
+    assert "mrouter_link_smoothed_rtt_seconds" not in {name for name, _ in read_samples(status)}

@@ -9,7 +9,7 @@ import json
 import threading
 
 import pytest
-from agent_status import make_binding, make_link, make_mobile_router
+from agent_status import make_binding, make_link, make_mobile_router, make_probed_link
 from rich.console import Console
 
 from mrouter.check import check_policies
@@ -191,6 +191,15 @@ def test_without_a_file_the_agent_is_asked(run, files, tmp_path):
         "wifi": "up",
         "sat": "down: no carrier",
     }
+
+
+def test_a_link_whose_probes_are_not_answered_is_called_silent(run, files, tmp_path):
+    status = make_mobile_router(links=[make_probed_link("lte", "down")], bindings=[])
+    policies = encode_table(load_policies(files.policy))
+    with serving(tmp_path / "sock", status=status, policies=policies) as socket:
+        _, out, _ = run("policy", "explain", "--protocol", "tcp", "--socket", socket, "--json")
+    reasons = {each["link"]: each["reason"] for each in json.loads(out)["links"]}
+    assert reasons["lte"] == "silent: its probes are not answered"
 
 
 # --- diff -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from agent_status import (
     make_home_agent,
     make_link,
     make_mobile_router,
+    make_probed_link,
     make_quota,
     make_route,
 )
@@ -36,8 +37,16 @@ def test_the_head_names_role_version_and_encapsulation():
 
 def test_a_link_shows_its_state_gateway_and_traffic():
     text = render(make_mobile_router(bindings=[]))
-    assert find_row(text, "lte0") == ["lte", "lte0", "up", "fe80::1", "1.5 kB", "2.5 MB"]
-    assert find_row(text, "sat0")[2:4] == ["down: no carrier", "-"]
+    row = ["lte", "lte0", "up", "-", "-", "fe80::1", "1.5 kB", "2.5 MB"]
+    assert find_row(text, "lte0") == row
+    assert find_row(text, "sat0")[2:6] == ["down: no carrier", "-", "-", "-"]
+
+
+def test_a_probed_link_shows_its_round_trip_and_loss():
+    links = [make_probed_link("lte"), make_probed_link("sat", "down", rtt_ms=None, loss=1.0)]
+    text = render(make_mobile_router(links=links, bindings=[]))
+    assert find_row(text, "lte0")[2:5] == ["up", "21.0 ± 3.0 ms", "2%"]
+    assert find_row(text, "sat0")[2:5] == ["silent", "-", "100%"]
 
 
 def test_a_policy_shows_its_links_and_the_ones_in_use():
