@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mrouter.policy.model import Policy, PolicyTable
-    from mrouter.policy.resolve import Rankings
+    from mrouter.policy.resolve import Measures
 
 _MOST_NAMED = 3
 _NO_PROBLEMS = "no problems"
@@ -43,9 +43,9 @@ class PolicySource:
         return None if self.config is None else tuple(link.name for link in self.config.links)
 
     @property
-    def rankings(self) -> Rankings:
-        """Return the order of links by what is configured of them."""
-        return {} if self.config is None else {Choice.CHEAPEST: self.config.by_cost}
+    def measures(self) -> Measures:
+        """Return how good links are by what is configured of them."""
+        return {} if self.config is None else {Choice.CHEAPEST: self.config.costs}
 
 
 @dataclass(frozen=True, slots=True)

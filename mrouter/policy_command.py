@@ -81,7 +81,7 @@ def explain(
         source = read_policies(path)
         table, links = source.table, source.links
         if socket is None:
-            situation = LinkSituation(rankings=source.rankings)
+            situation = LinkSituation(measures=source.measures)
     elif socket is not None:
         table = ask_policies(socket)
     if up is not None:
@@ -118,7 +118,7 @@ def test(paths: Sequence[Path], as_json: bool) -> int:
     for path in paths:
         expectations = Expectations(path)
         source = read_policies(expectations.policies)
-        failures += expectations.judge(source.table, source.links, source.rankings)
+        failures += expectations.judge(source.table, source.links, source.measures)
         tried += len(expectations.items)
     if as_json:
         shown = [asdict(failure) for failure in failures]

@@ -56,7 +56,7 @@ def ask_situation(socket: Path) -> LinkSituation:
     return LinkSituation(
         down=find_down(status),
         held={row["name"]: row["held"] for row in status["policies"]},
-        rankings={Choice(name): links for name, links in status["rankings"].items()},
+        measures={Choice(name): levels for name, levels in status["measures"].items()},
     )
 
 

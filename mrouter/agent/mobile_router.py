@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mrouter.agent.base import Agent, Traffic
 from mrouter.agent.flows import list_flows
 from mrouter.agent.journal import note
+from mrouter.agent.link_measures import LinkMeasures
 from mrouter.agent.memory import (
     MobileRouterMemory,
     decode_router_memory,
@@ -52,7 +53,6 @@ from mrouter.links.egress import (
 from mrouter.links.home_link import HomeLink
 from mrouter.links.packet_errors import PacketErrorSocket, PacketErrorType
 from mrouter.loader import ConfigLoading
-from mrouter.policy.model import Choice
 from mrouter.policy.table_codec import encode_table
 from mrouter.protocol.discovering_router import DiscoveringMobileRouter
 from mrouter.protocol.events import (
@@ -83,6 +83,9 @@ if TYPE_CHECKING:
     from mrouter.protocol.bindings import UpdateListEntry
     from mrouter.protocol.events import Effect, Event, Instant
     from mrouter.wire.messages import Packet
+
+#: How often links are compared, in seconds, while a policy goes by what is measured of them.
+_MEASURE_INTERVAL = 1.0
 
 
 class MobileRouterAgent(Agent):
@@ -115,6 +118,8 @@ class MobileRouterAgent(Agent):
         security = config.settings.security
         self._signer = None if security is None else PacketSigner(security)
         self._waiting = Waiting(self._routes)
+        self._measures = LinkMeasures(config.costs)
+        self._measure_at: float | None = None
         self._links: tuple[EgressLink, ...] = ()
         self._links_towards = self._role.home_agent
         self._unrecognized = PacketErrorSocket(
@@ -158,8 +163,9 @@ class MobileRouterAgent(Agent):
     def _steer(self, now: float) -> bool:
         """Look at the links once more; return whether flows are to be treated otherwise."""
         up = frozenset(choose_paths(self._find_paths()))
-        rankings = {Choice.CHEAPEST: self._mobile.by_cost}
-        return self._policies.update(LinkFacts(up, self._quotas.over, rankings), now)
+        measures = self._measures.level(self._prober.quality)
+        self._measure_at = now + _MEASURE_INTERVAL if self._policies.needs_probes else None
+        return self._policies.update(LinkFacts(up, self._quotas.over, measures), now)
 
     def _want_flows(self) -> FlowsWanted:
         return FlowsWanted(self._policies.list_wanted())
@@ -169,6 +175,7 @@ class MobileRouterAgent(Agent):
             self._role.next_deadline(),
             self._prefix_watch.next_deadline(),
             self._policies.steering.next_deadline,
+            self._measure_at,
         )
         return min((at for at in deadlines if at is not None), default=None)
 
@@ -181,6 +188,7 @@ class MobileRouterAgent(Agent):
     def _furnish(self, loop: asyncio.AbstractEventLoop) -> None:
         waits = any(policy.wait for policy in self._policies.table.policies)
         self._waiting.furnish(loop, wanted=waits)
+        self._prober.by_default = self._policies.needs_probes
 
     def _close(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.remove_reader(self._unrecognized.fileno())

@@ -11,7 +11,7 @@ from mrouter.agent.usage import UsageLedger
 from mrouter.dataplane.balance import BALANCED_SET
 from mrouter.dataplane.steering import LinkFacts, Steering
 from mrouter.errors import DataplaneError
-from mrouter.policy.model import Balance
+from mrouter.policy.model import Balance, Choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -45,6 +45,11 @@ class PoliciesInForce:
     def table(self) -> PolicyTable:
         """The policies."""
         return self.steering.policies
+
+    @property
+    def needs_probes(self) -> bool:
+        """Whether a policy goes by what is measured of links."""
+        return bool(self.steering.choices & {Choice.LOWEST_LATENCY, Choice.LOWEST_LOSS})
 
     @property
     def names(self) -> dict[int, str]:
@@ -125,8 +130,8 @@ class PoliciesInForce:
             packets[row["policy"]] = packets.get(row["policy"], 0) + row["packets"]
             octets[row["policy"]] = octets.get(row["policy"], 0) + row["bytes"]
         return {
-            "rankings": {
-                choice.value: list(links) for choice, links in self._facts.rankings.items()
+            "measures": {
+                choice.value: dict(levels) for choice, levels in self._facts.measures.items()
             },
             "policies": [
                 {

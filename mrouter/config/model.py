@@ -107,9 +107,9 @@ class MobileRouterConfig(Config):
     state_directory: Path = DEFAULT_STATE_DIRECTORY
 
     @property
-    def by_cost(self) -> tuple[str, ...]:
-        """The links' names, the cheapest first."""
-        return tuple(link.name for link in sorted(self.links, key=lambda link: link.cost))
+    def costs(self) -> dict[str, int]:
+        """What each link costs."""
+        return {link.name: link.cost for link in self.links}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from mrouter.policy.model import Action, Policy, PolicyTable
-    from mrouter.policy.resolve import Rankings
+    from mrouter.policy.resolve import Measures
 
 #: So many links' returns are told apart by a policy whose running flows stay.
 _MOST_EPOCHS = 8
@@ -57,13 +57,14 @@ class LinkFacts:
 
     up: frozenset[str]
     over_quota: frozenset[str] = frozenset()
-    rankings: Rankings = field(default_factory=dict)
+    measures: Measures = field(default_factory=dict)
 
 
 class Steering:
     """Says which number new flows of each policy get, and how each number's flows are treated.
 
-    ``numbers`` are by policy name, ``treatments`` by number; ``names`` are the numbers' policies.
+    ``numbers`` are by policy name, ``treatments`` by number; ``names`` are the numbers' policies,
+    ``choices`` the measures that links are chosen by.
     ``next_deadline`` (monotonic seconds) is when to ``update`` if nothing happens before.
     """
 
@@ -76,6 +77,9 @@ class Steering:
         self._known: set[str] = set() if former is None else former._known  # noqa: SLF001
         before = {} if former is None else former._conditional  # noqa: SLF001
         self._conditional: dict[str, _Conditional] = {}
+        self.choices = frozenset(
+            choice for policy in table.policies for choice in list_choices(policy.action)
+        )
         for policy in table.policies:
             if _is_conditional(policy):
                 old = before.get(policy.name)
@@ -186,7 +190,7 @@ class _Conditional:
 
     def update(self, facts: LinkFacts, up_since: Mapping[str, float], now: float) -> None:
         policy, current = self.policy, self._epochs[-1]
-        action = rank(policy.action, facts.rankings)
+        action = rank(policy.action, facts.measures)
         self._over_quota = facts.over_quota if policy.under_quota else frozenset()
         available = frozenset(action.links) & facts.up - self._over_quota
         ready = frozenset(

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mrouter.policy.model import PolicyTable
-    from mrouter.policy.resolve import Rankings
+    from mrouter.policy.resolve import Measures
 
 _EXPECT = "expect"
 _RESULTS = ("policy", "links", "drop")
@@ -169,12 +169,12 @@ class Expectations:
         self,
         table: PolicyTable,
         links: Collection[str] | None = None,
-        rankings: Rankings | None = None,
+        measures: Measures | None = None,
     ) -> list[Problem]:
         """Return a problem for each result that is another with ``table``.
 
         ``links`` are the known ones; None stands for those that the policies name. What
-        ``rankings`` don't measure is tried in the order of the file.
+        ``measures`` don't measure is tried in the order of the file.
 
         :raises PolicyError: if an expectation names a link or a policy that there is not.
         """
@@ -190,7 +190,7 @@ class Expectations:
         return [
             problem
             for index, item in enumerate(self.items)
-            for problem in self._judge(index, item, table, known, rankings or {})
+            for problem in self._judge(index, item, table, known, measures or {})
         ]
 
     def _list_words(self) -> Iterator[tuple[KeyPath, Any]]:
@@ -210,11 +210,11 @@ class Expectations:
         item: Expectation,
         table: PolicyTable,
         known: Collection[str],
-        rankings: Rankings,
+        measures: Measures,
     ) -> Iterator[Problem]:
         policy = find_policy(table, item.flow)
         up = known if item.up is None else item.up
-        links = resolve(rank(policy.action, rankings), up)
+        links = resolve(rank(policy.action, measures), up)
         if item.policy is not None and item.policy != policy.name:
             message = f"expected {show(item.policy)}, got {show(policy.name)}"
             yield self._describe(index, "policy", message)

@@ -65,7 +65,7 @@ def explain_flow(
 
 def explain_links(policy: Policy, situation: LinkSituation) -> tuple[LinkChoice, ...]:
     """Say of each link of ``policy`` whether it is used now, and why or why not."""
-    listed = rank(policy.action, situation.rankings).links
+    listed = rank(policy.action, situation.measures).links
     used, unused = situation.resolve(policy, listed), situation.find_unused(policy)
     return tuple(LinkChoice(link, link in used, _say_why(link, used, unused)) for link in listed)
 

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 from mrouter.policy.model import Action, Balance, Bicast, Choice, Drop, Steer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from mrouter.policy.model import Policy, Tier
 
-#: Links by measure, the best first; those that are not there come after them, as they are listed.
-Rankings: TypeAlias = "Mapping[Choice, Sequence[str]]"
+#: How good links are by a measure, 0 for the best: links of one level are as good as each other.
+Measures: TypeAlias = "Mapping[Choice, Mapping[str, int]]"
 
 
-def rank(action: Action, rankings: Rankings) -> Action:
-    """Return ``action`` with its links in the order in which they are tried now."""
+def rank(action: Action, measures: Measures) -> Action:
+    """Return ``action`` with its links in the order in which they are tried now.
+
+    Links of one level stay as they are listed; those that are not measured come last.
+    """
     match action:
         case Drop():
             return action
         case Balance(tiers):
-            return replace(action, tiers=tuple(_rank_tier(tier, rankings) for tier in tiers))
+            return replace(action, tiers=tuple(_rank_tier(tier, measures) for tier in tiers))
         case Steer(links) | Bicast(links):
-            return replace(action, links=_sort(links, action.choice, rankings))
+            return replace(action, links=_sort(links, action.choice, measures))
 
 
-def _rank_tier(tier: Tier, rankings: Rankings) -> Tier:
+def _rank_tier(tier: Tier, measures: Measures) -> Tier:
     # where flows are shared, all links are used
-    return tier if tier.weights else replace(tier, links=_sort(tier.links, tier.choice, rankings))
+    return tier if tier.weights else replace(tier, links=_sort(tier.links, tier.choice, measures))
 
 
-def _sort(links: tuple[str, ...], choice: Choice, rankings: Rankings) -> tuple[str, ...]:
-    places = {link: place for place, link in enumerate(rankings.get(choice, ()))}
-    return tuple(sorted(links, key=lambda link: places.get(link, len(places))))
+def _sort(links: tuple[str, ...], choice: Choice, measures: Measures) -> tuple[str, ...]:
+    levels = measures.get(choice, {})
+    return tuple(sorted(links, key=lambda link: levels.get(link, inf)))
 
 
 def list_choices(action: Action) -> set[Choice]:
@@ -84,7 +88,7 @@ class LinkSituation:
 
     down: Mapping[str, str] = field(default_factory=dict)
     held: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    rankings: Rankings = field(default_factory=dict)
+    measures: Measures = field(default_factory=dict)
 
     def find_unused(self, policy: Policy) -> dict[str, str]:
         """Return the links that ``policy`` does not use, and why not."""
@@ -94,4 +98,4 @@ class LinkSituation:
         """Return those of ``links`` that ``policy`` sends over."""
         unused = self.find_unused(policy)
         usable = [link for link in links if link not in unused]
-        return resolve(rank(policy.action, self.rankings), usable)
+        return resolve(rank(policy.action, self.measures), usable)

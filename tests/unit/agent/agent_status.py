@@ -91,7 +91,7 @@ def make_mobile_router(**changes):
             make_binding("sat", usable=False, left=0.0),
         ],
         "routes": [],
-        "rankings": {"cheapest": ["sat", "lte"]},
+        "measures": {"cheapest": {"sat": 1, "lte": 4}},
         "waiting": {"packets": 2, "dropped": 3},
         "policies": [
             {

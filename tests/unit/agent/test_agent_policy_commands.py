@@ -330,5 +330,5 @@ def test_the_agent_says_what_keeps_policies_from_links(tmp_path):
     with serving(tmp_path / "sock", status=make_mobile_router()) as socket:
         situation = ask_situation(socket)
     assert situation.held["call"] == {"sat": "held down, 12 s to go"}
-    assert situation.rankings == {Choice.CHEAPEST: ["sat", "lte"]}
+    assert situation.measures == {Choice.CHEAPEST: {"sat": 1, "lte": 4}}
     assert situation.down == {"sat": "down: no carrier"}

@@ -28,7 +28,10 @@ def steer(action=None, **terms):
 
 
 def see(steering, *up, now=0.0, over_quota=(), **rankings):
-    by_choice = {Choice[name.upper()]: order for name, order in rankings.items()}
+    by_choice = {
+        Choice[name.upper()]: {link: level for level, link in enumerate(order)}
+        for name, order in rankings.items()
+    }
     return steering.update(LinkFacts(frozenset(up), frozenset(over_quota), by_choice), now)
 
 

@@ -127,7 +127,7 @@ def test_what_a_policy_holds_down_and_prefers_is_told():
     call = Policy("call", Match(), steer)
     situation = LinkSituation(
         held={"call": {"sat": "over its quota"}, "other": {"lte": "held down, 3 s to go"}},
-        rankings={Choice.CHEAPEST: ("sat", "lte", "wifi")},
+        measures={Choice.CHEAPEST: {"wifi": 3, "sat": 1, "lte": 2}},
     )
     assert [(each.link, each.used, each.reason) for each in explain_links(call, situation)] == [
         ("sat", False, "over its quota"),

@@ -156,12 +156,19 @@ def test_a_tiers_choice_is_shown(tmp_path):
 
 
 def test_what_is_ranked_is_resolved_in_that_order():
-    rankings = {Choice.CHEAPEST: ("sat", "lte")}
-    action = rank(Steer(("wifi", "lte", "sat"), Choice.CHEAPEST), rankings)
+    measures = {Choice.CHEAPEST: {"sat": 1, "lte": 7}}
+    action = rank(Steer(("wifi", "lte", "sat"), Choice.CHEAPEST), measures)
     assert resolve(action, {"wifi", "lte", "sat"}) == ("sat",)
     assert resolve(action, {"wifi", "lte"}) == ("lte",)
     assert resolve(action, {"wifi"}) == ("wifi",)
     same = Steer(("wifi", "lte", "sat"))
-    assert rank(same, rankings) == same
+    assert rank(same, measures) == same
     shared = Balance((Tier(("wifi", "sat"), (1, 1)),))
-    assert rank(shared, rankings) == shared
+    assert rank(shared, measures) == shared
+
+
+def test_links_of_one_level_are_tried_as_they_are_listed():
+    action = Steer(("wifi", "lte", "sat"), Choice.LOWEST_LOSS)
+    measures = {Choice.LOWEST_LOSS: {"lte": 0, "sat": 1, "wifi": 0}}
+    assert rank(action, measures).links == ("wifi", "lte", "sat")
+    assert rank(action, {Choice.LOWEST_LOSS: {"wifi": 2, "lte": 2}}).links == action.links
