@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import assume, given
@@ -97,6 +97,28 @@ def test_what_a_traffic_selector_cannot_say_has_no_flow(match):
     flows = compile_downlink(table)
     assert [flow.policy for flow in flows] == ["default"]
     assert describe_downlink(table, flows, ())["one"] == "not-expressible"
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        Match(destination_prefixes=(IPv4Network("192.0.2.0/24"),)),
+        Match(source_sets=(make_prefix_set("x", [IPv4Network("192.168.7.0/24")]),)),
+    ],
+)
+def test_a_policy_for_ipv4_has_no_flow(match):
+    table = PolicyTable((Policy("one", match, DEFAULT.action), DEFAULT))
+    flows = compile_downlink(table)
+    assert [flow.policy for flow in flows] == ["default"]
+    assert describe_downlink(table, flows, ())["one"] == "not-expressible"
+
+
+def test_of_a_policy_for_both_families_there_are_the_flows_of_ipv6():
+    four, six = IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8:c::10/128")
+    many4 = [IPv4Network((number << 8, 24)) for number in range(100)]
+    sets = (make_prefix_set("x", [*many4, IPv6Network("2001:db8:d::1/128")]),)
+    flows = compile_one(Match(destination_prefixes=(four, six), destination_sets=sets))
+    assert [str(flow.selector.source[0]) for flow in flows] == ["2001:db8:c::10", "2001:db8:d::1"]
 
 
 def test_each_prefix_of_a_small_set_has_a_flow():

@@ -7,8 +7,6 @@ from mrouter.dataplane import marks
 from mrouter.netlink import make_attribute
 
 NESTED = 0x8000
-#: A netlink header and conntrack's own, of an IPv6 flow.
-HEAD = bytes(16) + bytes([socket.AF_INET6, 0, 0, 0])
 POLICIES, ACTIVE = {7: "call"}, {7: ("lte", "wifi")}
 
 
@@ -20,11 +18,17 @@ def nest(kind, *attributes):
     return make_attribute(kind | NESTED, b"".join(attributes))
 
 
-def make_tuple(kind, protocol):
-    addresses = (
-        make_attribute(3, socket.inet_pton(socket.AF_INET6, "2001:db8:a1::5")),
-        make_attribute(4, socket.inet_pton(socket.AF_INET6, "2001:db8::1")),
-    )
+SIX = (
+    make_attribute(3, socket.inet_pton(socket.AF_INET6, "2001:db8:a1::5")),
+    make_attribute(4, socket.inet_pton(socket.AF_INET6, "2001:db8::1")),
+)
+FOUR = (
+    make_attribute(1, socket.inet_pton(socket.AF_INET, "192.168.7.5")),
+    make_attribute(2, socket.inet_pton(socket.AF_INET, "192.0.2.1")),
+)
+
+
+def make_tuple(kind, protocol, addresses):
     return nest(kind, nest(1, *addresses), nest(2, *protocol))
 
 
@@ -32,9 +36,11 @@ UDP = (number(1, 17, 1), number(2, 40000, 2), number(3, 5004, 2))
 PING = (number(1, 58, 1), number(7, 99, 2), number(8, 128, 1), number(9, 0, 1))
 
 
-def make_entry(protocol=UDP, policy=7, *more):
+def make_entry(protocol=UDP, policy=7, *more, addresses=SIX):
     mark = number(8, marks.mark_policy(policy) | 0xFFF, 4)
-    return HEAD + make_tuple(1, protocol) + make_tuple(2, protocol) + mark + b"".join(more)
+    family = socket.AF_INET6 if addresses is SIX else socket.AF_INET
+    tuples = b"".join(make_tuple(kind, protocol, addresses) for kind in (1, 2))
+    return bytes(16) + bytes([family, 0, 0, 0]) + tuples + mark + b"".join(more)
 
 
 def read(*entries):
@@ -69,6 +75,18 @@ def test_a_protocol_without_a_name_is_its_number():
     assert read(make_entry((number(1, 50, 1),)))[0]["protocol"] == "50"
 
 
+def test_a_flow_of_ipv4_has_its_ends_too():
+    (flow,) = read(make_entry(addresses=FOUR))
+    assert (flow["source"], flow["destination"]) == ("192.168.7.5", "192.0.2.1")
+    assert (flow["protocol"], flow["destination_port"]) == ("udp", 5004)
+
+
+def test_a_ping_of_ipv4_has_no_icmpv6_type():
+    ping = (number(1, 1, 1), number(4, 99, 2), number(5, 8, 1), number(6, 0, 1))
+    (flow,) = read(make_entry(ping, addresses=FOUR))
+    assert (flow["protocol"], flow["icmpv6_type"], flow["icmpv6_id"]) == ("icmp", None, None)
+
+
 def test_both_directions_are_counted_together():
     there = nest(9, number(1, 2, 8), number(2, 200, 8))
     back = nest(10, number(1, 3, 8), number(2, 5000000000, 8))
@@ -77,15 +95,4 @@ def test_both_directions_are_counted_together():
 
 
 def test_flows_of_no_policy_are_passed_over():
-    assert read(make_entry(policy=8), bytes(20) + make_tuple(1, UDP)) == []
-
-
-def test_a_flow_of_ipv4_has_ipv4_addresses():
-    ends = (
-        make_attribute(1, socket.inet_pton(socket.AF_INET, "192.0.2.5")),
-        make_attribute(2, socket.inet_pton(socket.AF_INET, "198.51.100.1")),
-    )
-    mark = number(8, marks.mark_policy(7), 4)
-    head = bytes(16) + bytes([socket.AF_INET, 0, 0, 0])
-    (flow,) = read(head + nest(1, nest(1, *ends), nest(2, *UDP)) + mark)
-    assert (flow["source"], flow["destination"]) == ("192.0.2.5", "198.51.100.1")
+    assert read(make_entry(policy=8), bytes(20) + make_tuple(1, UDP, SIX)) == []
