@@ -16,6 +16,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"),
 ]
 
+PATIENT_PORT = 6001
 POLICY = f"""
 [[policy]]
 name = "pings"
@@ -26,6 +27,12 @@ links = ["wifi", "sat"]
 name = "echo"
 match = {{ protocol = "tcp", destination-port = 7, source = "{BOARD}" }}
 links = ["sat", "lte"]
+
+[[policy]]
+name = "patient"
+match = {{ protocol = "udp", destination-port = {PATIENT_PORT} }}
+links = ["sat"]
+wait = true
 
 [default]
 links = ["lte", "wifi", "sat"]
@@ -131,6 +138,23 @@ def test_a_link_that_is_cut_leaves_its_flows_to_the_next(lab):
         assert count_uplink(lab, "sat") > before
     finally:
         lab.topology.restore("wifi")
+        lab.await_bindings(3)
+
+
+def test_what_waits_for_a_link_arrives_when_it_is_there(lab):
+    listener = lab.open_in("cn", socket.AF_INET, socket.SOCK_DGRAM)
+    sender = lab.open_in("lfn", socket.AF_INET, socket.SOCK_DGRAM)
+    with listener, sender:
+        listener.bind((str(CN4), PATIENT_PORT))
+        listener.settimeout(5.0)
+        lab.topology.cut("sat")
+        wait_until(lambda: not lab.links()["sat"]["up"])
+
+        sender.sendto(b"patience", (str(CN4), PATIENT_PORT))
+
+        wait_until(lambda: lab.mobile_router()["waiting"]["packets"] == 1)
+        lab.topology.restore("sat")
+        assert listener.recv(100) == b"patience"
         lab.await_bindings(3)
 
 
