@@ -120,6 +120,16 @@ def policy_explain(
     dscp: Annotated[str | None, typer.Option(metavar="DSCP")] = None,
     ingress: Annotated[str | None, typer.Option(metavar="INTERFACE")] = None,
     source_mac: Annotated[str | None, typer.Option(metavar="MAC")] = None,
+    at_time: Annotated[
+        str | None, typer.Option("--time", metavar="'DAY HH:MM'", help="Now, if left out.")
+    ] = None,
+    packet_size: Annotated[str | None, typer.Option(metavar="BYTES")] = None,
+    flow_bytes: Annotated[
+        str | None, typer.Option(metavar="BYTES", help="What the flow has carried by then.")
+    ] = None,
+    destination_domain: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose address the destination is.")
+    ] = None,
     up: Annotated[
         str | None, typer.Option(metavar="LINK,...", help="Take these links for up.")
     ] = None,
@@ -146,6 +156,10 @@ def policy_explain(
         "dscp": dscp,
         "ingress": ingress,
         "source-mac": source_mac,
+        "time": at_time,
+        "packet-size": packet_size,
+        "flow-bytes": flow_bytes,
+        "destination-domain": destination_domain,
     }
     explain(packet, file, up, socket or (None if file else DEFAULT_SOCKET), as_json)
 

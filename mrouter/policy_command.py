@@ -19,6 +19,7 @@ from mrouter.policy.difference import compare_tables, describe_difference, find_
 from mrouter.policy.expectations import Expectations, read_packet
 from mrouter.policy.explain import describe_explanation, explain_flow
 from mrouter.policy.resolve import LinkSituation
+from mrouter.policy.schedule import find_week_minute, take_active
 from mrouter.policy_view import render_difference, render_explanation, render_flows
 from mrouter.running import add_rates, ask_policies, ask_situation, ask_tracked_flows
 from mrouter.toml_model import check_known
@@ -86,6 +87,8 @@ def explain(
         table = ask_policies(socket)
     if up is not None:
         situation = replace(situation, down=_find_down(table, links, up), held={})
+    if flow.time is None:
+        flow = replace(flow, time=find_week_minute(table, time.time()))
     explanation = describe_explanation(explain_flow(table, flow, situation))
     _print_answer(explanation, render_explanation, as_json)
 
@@ -103,7 +106,8 @@ def diff(old: Path | None, new: Path, socket: Path, as_json: bool) -> None:
         difference = describe_difference(compare_tables(read_policies(old).table, after.table))
     else:
         before, situation = ask_policies(socket), ask_situation(socket)
-        flows = find_changing_flows(ask_tracked_flows(socket), before, after.table, situation)
+        tables = _take_active(before), _take_active(after.table)
+        flows = find_changing_flows(ask_tracked_flows(socket), *tables, situation)
         difference = describe_difference(compare_tables(before, after.table), list(flows))
     _print_answer(difference, render_difference, as_json)
 
@@ -162,6 +166,10 @@ def _find_down(table: PolicyTable, links: Sequence[str] | None, up: str) -> Mapp
         problem = Problem("command line", None, "--up", mistake.message, mistake.suggestion)
         raise FileError([problem]) from None
     return {link: "down" for link in known if link not in wanted}
+
+
+def _take_active(table: PolicyTable) -> PolicyTable:
+    return take_active(table, find_week_minute(table, time.time()))
 
 
 def _print_answer(answer: Any, render: Callable[[Any], RenderableType], as_json: bool) -> None:

@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+#: What a packet has besides its protocol, addresses and ports.
+_DETAILS = (
+    "destination_domain",
+    "icmpv6_type",
+    "source_mac",
+    "dscp",
+    "ingress",
+    "time",
+    "packet_size",
+    "flow_size",
+)
+
 
 def render_explanation(explanation: Mapping[str, Any]) -> RenderableType:
     """Return what ``mrouter policy explain`` shows of its JSON."""
@@ -94,7 +106,7 @@ def _describe_packet(packet: Mapping[str, Any]) -> str:
     ends = " > ".join(_describe_end(packet, end) for end in ("source", "destination"))
     rest = ", ".join(
         f"{name.replace('_', ' ')} {packet[name]}"
-        for name in ("icmpv6_type", "source_mac", "dscp", "ingress")
+        for name in _DETAILS
         if packet.get(name) is not None
     )
     return f"{packet['protocol']} {ends}" + (f", {rest}" if rest else "")

@@ -39,10 +39,10 @@ def compile_downlink(table: PolicyTable) -> tuple[DownlinkFlow, ...]:
 
     A policy with lists becomes one flow for each combination, since a traffic selector holds one
     range of each kind (RFC 6088 §3.2). What asks which interface or device a packet came in from,
-    for an ICMPv6 type or for what a packet is not, or drops, has no counterpart there, nor have
-    IPv4 and a large set of prefixes: what such a policy matches obeys those after it. So does what
-    is past the most that a home agent takes. What the vehicle shares by weight comes by the link of
-    the greatest weight: a flow binding names links in order, without weights.
+    for an ICMPv6 type, a size, a domain or for what it is not, or drops, has no counterpart there,
+    nor have IPv4 and a large set of prefixes: what such a policy matches obeys those after it. So
+    does what is past the most that a home agent takes. What the vehicle shares by weight comes by
+    the link of the greatest weight: a flow binding names links in order, without weights.
     """
     return tuple(islice(_list_flows(table), MAX_FLOW_BINDINGS))
 
@@ -72,6 +72,9 @@ def _is_expressible(policy: Policy) -> bool:
         match.ingress
         or match.source_macs
         or match.icmpv6_types
+        or match.packet_sizes
+        or match.flow_sizes
+        or match.destination_domains
         or match.none_of is not None
         or isinstance(policy.action, Drop)
         # it would leave no room for the policies after it

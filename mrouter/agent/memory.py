@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.journal import note
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from typing import TypeVar
+
+    from mrouter.agent.name_book import KnownName
 
     T = TypeVar("T")
 
@@ -151,12 +153,13 @@ def decode_correspondent_memory(content: Any) -> CorrespondentNodeMemory:
 class MobileRouterMemory:
     """What a mobile router's next run takes over: bindings that carry traffic, and where they are.
 
-    ``routes`` are those at correspondent nodes.
+    ``routes`` are those at correspondent nodes, ``names`` the addresses of policies' domain names.
     """
 
     home_agent: IPv6Address
     bindings: tuple[UpdateListEntry, ...]
     routes: tuple[RouteEntry, ...] = ()
+    names: tuple[KnownName, ...] = ()
 
 
 def encode_router_memory(memory: MobileRouterMemory) -> dict[str, Any]:
@@ -172,6 +175,7 @@ def encode_router_memory(memory: MobileRouterMemory) -> dict[str, Any]:
             for route in memory.routes
             if route.binding.usable
         ],
+        "names": [[name, str(address), until] for name, address, until in memory.names],
     }
 
 
@@ -186,6 +190,10 @@ def decode_router_memory(content: Any) -> MobileRouterMemory:
         routes=tuple(
             RouteEntry(_decode_address(row["correspondent"]), _decode_entry(row))
             for row in content["routes"]
+        ),
+        names=tuple(
+            (str(name), ip_address(address), float(until))
+            for name, address, until in content.get("names", ())
         ),
     )
 

@@ -8,6 +8,7 @@ import random
 import time
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from mrouter.agent.memory import (
     decode_router_memory,
     encode_router_memory,
 )
+from mrouter.agent.name_watch import NameWatch
+from mrouter.agent.overtaken import forget_overtaken
 from mrouter.agent.policies_in_force import PoliciesInForce
 from mrouter.agent.prober import Prober
 from mrouter.agent.quota_watch import QuotaWatch
@@ -29,9 +32,11 @@ from mrouter.agent.router_status import (
     describe_ipv4,
     describe_links,
     describe_prefix,
+    describe_routes,
 )
 from mrouter.agent.waiting import Waiting
 from mrouter.control import ControlError
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.mobile_router import (
     HomePath,
     MobileRouterView,
@@ -103,7 +108,7 @@ class MobileRouterAgent(Agent):
         self._mobile = config
         self._path = path
         self._settings = config.settings
-        self._policies = PoliciesInForce(policies, push=config.push_policies)
+        self._policies = PoliciesInForce(policies, self._now(), push=config.push_policies)
         super().__init__(config, f"{self._settings.home_address} {self._settings.home_agent}")
         self._quotas = QuotaWatch(
             config.links,
@@ -113,7 +118,13 @@ class MobileRouterAgent(Agent):
         )
         self._optimization = RouteOptimization[config.route_optimization.name]
         require_mip6(self._optimization)
-        self._role = self._restore_role()
+        memory = self._memory.load(decode_router_memory)
+        self._role = self._restore_role(memory)
+        names = () if memory is None else memory.names
+        self._families = tuple(Family) if self._settings.ipv4_prefixes else (Family.IPV6,)
+        self._names = NameWatch(
+            self._dataplane, self._events, self._families, names, lambda: self._process(())
+        )
         self._prefix_watch = PrefixWatch(self._settings.home_address, random.SystemRandom())
         security = config.settings.security
         self._signer = None if security is None else PacketSigner(security)
@@ -129,10 +140,11 @@ class MobileRouterAgent(Agent):
             self._settings, config.links, self._read_counters, self._on_health, self._events
         )
 
-    def _restore_role(self) -> MobileRouter | DiscoveringMobileRouter:
+    def _restore_role(
+        self, memory: MobileRouterMemory | None
+    ) -> MobileRouter | DiscoveringMobileRouter:
         now, renewal = time.monotonic(), self._settings.ifid_renewal
         generator = random.SystemRandom()
-        memory = self._memory.load(decode_router_memory)
         kept: list[Binding] = []
         if memory is not None:
             kept = [restore_binding(Binding, entry, now, renewal) for entry in memory.bindings]
@@ -156,16 +168,18 @@ class MobileRouterAgent(Agent):
         effects += self._prefix_watch.handle(
             event, self._role.entries, self._role.home_agent, now.monotonic
         )
-        if self._steer(now.monotonic):
+        if self._steer(now):
             effects += [BindingsChanged(), *self._role.handle(self._want_flows(), now)]
         return effects
 
-    def _steer(self, now: float) -> bool:
+    def _steer(self, now: Instant) -> bool:
         """Look at the links once more; return whether flows are to be treated otherwise."""
         up = frozenset(choose_paths(self._find_paths()))
         measures = self._measures.level(self._prober.quality)
-        self._measure_at = now + _MEASURE_INTERVAL if self._policies.needs_probes else None
-        return self._policies.update(LinkFacts(up, self._quotas.over, measures), now)
+        wanted = self._policies.needs_probes
+        self._measure_at = now.monotonic + _MEASURE_INTERVAL if wanted else None
+        facts = LinkFacts(up, self._quotas.over, measures)
+        return self._policies.update(facts, now, self._dataplane)
 
     def _want_flows(self) -> FlowsWanted:
         return FlowsWanted(self._policies.list_wanted())
@@ -174,7 +188,7 @@ class MobileRouterAgent(Agent):
         deadlines = (
             self._role.next_deadline(),
             self._prefix_watch.next_deadline(),
-            self._policies.steering.next_deadline,
+            self._policies.next_deadline,
             self._measure_at,
         )
         return min((at for at in deadlines if at is not None), default=None)
@@ -189,11 +203,13 @@ class MobileRouterAgent(Agent):
         waits = any(policy.wait for policy in self._policies.table.policies)
         self._waiting.furnish(loop, wanted=waits)
         self._prober.by_default = self._policies.needs_probes
+        self._names.follow(self._policies, loop)
 
     def _close(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.remove_reader(self._unrecognized.fileno())
         self._unrecognized.close()
         self._waiting.furnish(loop, wanted=False)
+        self._names.close(loop)
         self._quotas.stop()
         self._prober.close(loop)
 
@@ -251,9 +267,9 @@ class MobileRouterAgent(Agent):
         self._policies.count_usage(self._dataplane)
         config, table = loaded
         push = config.push_policies
-        take_back = self._policies.replace(table, push=push, now=time.monotonic())
-        self._furnish(asyncio.get_running_loop())
+        take_back = self._policies.replace(table, push=push, now=self._now())
         try:
+            self._furnish(asyncio.get_running_loop())
             self._dataplane.apply(self._build())
         except DataplaneError:
             # more than this kernel takes: it holds what it held, and goes on with that
@@ -285,8 +301,9 @@ class MobileRouterAgent(Agent):
         return HomePath(primary.name, primary.interface, primary.gateway)
 
     def _remember(self) -> Any:
+        role, names = self._role, self._names.list_rows()
         return encode_router_memory(
-            MobileRouterMemory(self._role.home_agent, self._role.entries, self._role.routes)
+            MobileRouterMemory(role.home_agent, role.entries, role.routes, names)
         )
 
     def _home_networks(self) -> tuple[IPv6Network, ...]:
@@ -310,9 +327,11 @@ class MobileRouterAgent(Agent):
                 paths=paths,
                 local_addresses=tuple(sorted({*local, self._settings.home_address})),
                 device=self._find_device((*self._mobile.ingress, *egress)),
-                policies=self._policies.table,
+                policies=self._policies.timetable.active,
                 numbers=self._policies.steering.numbers,
                 treatments=self._policies.steering.treatments,
+                size_steps=self._policies.steering.size_steps,
+                known_names=self._names.list_known(),
                 correspondents=self._list_correspondents(),
                 optimized=choose_optimized(self._role.routes, paths),
                 optimization=self._optimization,
@@ -362,6 +381,12 @@ class MobileRouterAgent(Agent):
         self._policies.take_effect(paths, up)
         if up or self._find_home_path() is not None:
             self._waiting.release()
+        begun = self._policies.timetable.take_begun()
+        if begun:
+            active, names = self._policies.timetable.active, self._policies.names
+            forget = partial(forget_overtaken, self._families, active, names, begun)
+            # thousands of flows take a while to read
+            asyncio.get_running_loop().run_in_executor(None, forget)
 
     async def _answer(self, command: str) -> Any:
         if command == "flows":
@@ -393,22 +418,12 @@ class MobileRouterAgent(Agent):
             "bindings": [
                 describe_entry(entry, now) for entry in sorted(self._role.entries, key=_preference)
             ],
-            "routes": self._describe_routes(now),
+            "routes": describe_routes(
+                self._role.routes, choose_optimized(self._role.routes, self._find_paths()), now
+            ),
             "waiting": self._waiting.describe(),
             **self._policies.describe(up, self._role.flow_states, now),
         }
-
-    def _describe_routes(self, now: float) -> list[dict[str, Any]]:
-        optimized = choose_optimized(self._role.routes, self._find_paths())
-        in_use = {(route.correspondent, route.path.care_of_address) for route in optimized}
-        return [
-            {
-                "correspondent": str(route.correspondent),
-                **describe_entry(route.binding, now),
-                "in_use": (route.correspondent, route.binding.care_of_address) in in_use,
-            }
-            for route in self._role.routes
-        ]
 
 
 def _find_fixed(config: MobileRouterConfig) -> MobileRouterConfig:

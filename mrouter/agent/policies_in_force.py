@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.downlink import DownlinkFlow, compile_downlink, describe_downlink
 from mrouter.agent.router_status import describe_traffic
+from mrouter.agent.timetable import Timetable
 from mrouter.agent.usage import UsageLedger
 from mrouter.dataplane.balance import BALANCED_SET
+from mrouter.dataplane.classify import number_policies
 from mrouter.dataplane.steering import LinkFacts, Steering
 from mrouter.errors import DataplaneError
-from mrouter.policy.model import Balance, Choice
+from mrouter.policy.model import Choice
+from mrouter.policy.resolve import list_choices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from mrouter.dataplane.linux import LinuxDataplane
     from mrouter.dataplane.mobile_router import TunnelPath
     from mrouter.policy.model import PolicyTable
+    from mrouter.protocol.events import Instant
     from mrouter.protocol.flow_bindings import FlowState, WantedFlow
 
 
@@ -28,9 +32,12 @@ class PoliciesInForce:
     ``steering`` says what each flow's number means.
     """
 
-    def __init__(self, policies: PolicyTable, *, push: bool) -> None:
-        """Obey ``policies``; ``push``: the home agent is asked to do the same."""
-        self.steering = Steering(policies)
+    def __init__(self, policies: PolicyTable, now: Instant, *, push: bool) -> None:
+        """Obey ``policies`` from ``now`` on; ``push``: the home agent is asked to do the same."""
+        self.timetable = Timetable(policies, now)
+        self._bases = number_policies(policies)
+        self._needs_probes = _needs_probes(policies)
+        self.steering = Steering(self.timetable.active, None, self._bases)
         self._compiled: tuple[DownlinkFlow, ...] = ()
         self._push = push
         self._ledger = UsageLedger()
@@ -43,53 +50,77 @@ class PoliciesInForce:
 
     @property
     def table(self) -> PolicyTable:
-        """The policies."""
-        return self.steering.policies
+        """The policies, those whose time it is not among them."""
+        return self.timetable.table
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When to ``update`` if nothing happens before, monotonic seconds."""
+        deadlines = (self.steering.next_deadline, self.timetable.next_look_at)
+        return min((at for at in deadlines if at is not None), default=None)
 
     @property
     def needs_probes(self) -> bool:
-        """Whether a policy goes by what is measured of links."""
-        return bool(self.steering.choices & {Choice.LOWEST_LATENCY, Choice.LOWEST_LOSS})
+        """Whether a policy goes by what is measured of links, also where its time is to come."""
+        return self._needs_probes
 
     @property
     def names(self) -> dict[int, str]:
         """The policies' names by the numbers of flows that the kernel has now."""
         return dict(self._policy_names)
 
-    def replace(self, policies: PolicyTable, *, push: bool, now: float) -> Callable[[], None]:
+    def replace(self, policies: PolicyTable, *, push: bool, now: Instant) -> Callable[[], None]:
         """Obey other ``policies`` from ``now`` on; return what takes that back."""
-        former = self.steering, self._push, self._compiled
+        former = self.timetable, self._bases, self.steering, self._push, self._compiled
+        needed_probes = self._needs_probes
 
         def take_back() -> None:
-            self.steering, self._push, self._compiled = former
+            self.timetable, self._bases, self.steering, self._push, self._compiled = former
+            self._needs_probes = needed_probes
 
-        self.steering = Steering(policies, self.steering)
-        self.steering.update(self._facts, now)
+        self.timetable = Timetable(policies, now)
+        self._bases = number_policies(policies)
+        self._needs_probes = _needs_probes(policies)
         self._push = push
-        self._compile()
+        self._steer_anew(now)
         return take_back
 
-    def _compile(self) -> None:
-        self._compiled = compile_downlink(self.table) if self._push else ()
+    def _steer_anew(self, now: Instant) -> None:
+        self.steering = Steering(self.timetable.active, self.steering, self._bases)
+        self.steering.update(self._facts, now.monotonic)
+        self._compile()
 
-    def update(self, facts: LinkFacts, now: float) -> bool:
-        """Take in what is known of the links; return whether a flow is to be treated otherwise."""
+    def _compile(self) -> None:
+        self._compiled = compile_downlink(self.timetable.active) if self._push else ()
+
+    def update(self, facts: LinkFacts, now: Instant, dataplane: LinuxDataplane) -> bool:
+        """Take in what is known of the links; return whether a flow is to be treated otherwise.
+
+        Where other policies are in force by now, what ``dataplane`` has counted is added up before.
+        """
         self._facts = facts
-        return self.steering.update(facts, now)
+        if self.timetable.look(now):
+            self.count_usage(dataplane)
+            self._steer_anew(now)
+            return True
+        return self.steering.update(facts, now.monotonic)
 
     # --- the home agent's part --------------------------------------------------------------
 
     def list_wanted(self) -> tuple[WantedFlow, ...]:
         """Return what the home agent is asked for, by the links in their order of now."""
         order = self.steering.order_links
-        orders = {policy.name: order(policy.name) for policy in self.table.policies}
+        orders = {policy.name: order(policy.name) for policy in self.steering.policies.policies}
         return tuple(replace(flow.wanted, links=orders[flow.policy]) for flow in self._compiled)
 
     def describe_downlink(self, states: Sequence[FlowState]) -> dict[str, str]:
         """Say of each policy where it stands at the home agent."""
         if not self._push:
             return {policy.name: "off" for policy in self.table.policies}
-        return describe_downlink(self.table, self._compiled, states)
+        active = describe_downlink(self.timetable.active, self._compiled, states)
+        return {
+            policy.name: active.get(policy.name, "not-active") for policy in self.table.policies
+        }
 
     # --- traffic ----------------------------------------------------------------------------
 
@@ -111,11 +142,11 @@ class PoliciesInForce:
         """Take note that the kernel does as it is told; its counters mean that from now on."""
         self._slot_links = {path.slot: path.link for path in paths}
         self._policy_names = self.steering.names
-        treatments = self.steering.treatments
+        balanced = self.steering.list_balanced()
         self._policy_links = {
             number: links
             for number, links in self.steering.list_links(up).items()
-            if not isinstance(treatments[number].action, Balance)
+            if number not in balanced
         }
 
     def describe(
@@ -137,7 +168,7 @@ class PoliciesInForce:
                 {
                     "name": policy.name,
                     "links": list(policy.action.links),
-                    "active": list(active[self.steering.numbers[policy.name]]),
+                    "active": list(active.get(self.steering.numbers[policy.name], ())),
                     "held": self.steering.list_held(policy, now),
                     "downlink": downlink[policy.name],
                     "packets": packets.get(policy.name, 0),
@@ -147,3 +178,8 @@ class PoliciesInForce:
             ],
             "policy_traffic": traffic,
         }
+
+
+def _needs_probes(table: PolicyTable) -> bool:
+    measured = {Choice.LOWEST_LATENCY, Choice.LOWEST_LOSS}
+    return any(measured & list_choices(policy.action) for policy in table.policies)

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from mrouter.agent.usage import UsageLedger
     from mrouter.config.model import LinkConfig
+    from mrouter.dataplane.optimized_routes import OptimizedRoute
     from mrouter.links.egress import EgressLink
-    from mrouter.protocol.bindings import UpdateListEntry
+    from mrouter.protocol.bindings import RouteEntry, UpdateListEntry
     from mrouter.protocol.ipv4_networks import IPv4State
     from mrouter.wire.home_discovery import HomePrefix
 
@@ -88,6 +89,21 @@ def describe_ipv4(
     names = {state.network: state.name for state in states}
     return [
         {"prefix": str(network), "state": names.get(network, "pending")} for network in networks
+    ]
+
+
+def describe_routes(
+    routes: Iterable[RouteEntry], optimized: Iterable[OptimizedRoute], now: float
+) -> list[dict[str, Any]]:
+    """Return the bindings at correspondent nodes; those ``optimized`` are in use."""
+    in_use = {(route.correspondent, route.path.care_of_address) for route in optimized}
+    return [
+        {
+            "correspondent": str(route.correspondent),
+            **describe_entry(route.binding, now),
+            "in_use": (route.correspondent, route.binding.care_of_address) in in_use,
+        }
+        for route in routes
     ]
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from mrouter.dataplane import marks
 from mrouter.dataplane.family import Family
+from mrouter.dataplane.flow_sizes import make_verdict_chain
+from mrouter.dataplane.name_sets import name_set_of
 from mrouter.dataplane.nft import Chain, NftSet
 from mrouter.policy.families import restrict_match
 from mrouter.policy.model import (
@@ -26,12 +28,15 @@ from mrouter.policy.model import (
     PolicyTable,
     PortRange,
     PrefixSet,
+    SizeRange,
     show_address,
 )
 from mrouter.policy.prefix_sets import list_spans
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from mrouter.dataplane.flow_sizes import SizeSteps
 
 #: As octets: by name, nft refuses it beside whatever else a policy says of the protocol.
 _ICMPV6_TYPE = "meta l4proto 58 @th,0,8"
@@ -72,11 +77,15 @@ def number_policies(table: PolicyTable) -> dict[str, int]:
 
 
 def compile_classification(
-    table: PolicyTable, numbers: dict[str, int], family: Family = Family.IPV6
+    table: PolicyTable,
+    numbers: dict[str, int],
+    family: Family = Family.IPV6,
+    steps: Mapping[int, SizeSteps] | None = None,
 ) -> Classification:
     """Compile what ``table`` asks of one family's packets to chains and maps.
 
-    ``numbers`` are the policies' connection marks.
+    ``numbers`` are the policies' connection marks, ``steps`` those of `find_size_steps`. ``table``
+    has no times: it holds just the policies that are active.
     """
     rules: list[str] = []
     sets: list[NftSet] = []
@@ -98,16 +107,10 @@ def compile_classification(
             verdict = f"goto {_chain_name(numbers[policy.name])}"
             rules += [f"{tests} {verdict}".strip() for tests in _render_rules(policy.match, family)]
     flush_run()
-    verdicts = [
-        Chain(
-            _chain_name(numbers[policy.name]),
-            (
-                f"ct mark set ct mark & {~marks.CONNECTION_MASK & 0xFFFFFFFF:#010x} "
-                f"| {marks.mark_policy(numbers[policy.name]):#010x}",
-            ),
-        )
-        for policy in policies
-    ]
+    verdicts = []
+    for number in (numbers[policy.name] for policy in policies):
+        mine = steps.get(number) if steps else None
+        verdicts.append(make_verdict_chain(_chain_name(number), number, mine))
     sets += _make_sets(_find_sets(policies), family)
     return Classification((*verdicts, Chain("classify", tuple(rules))), tuple(sets))
 
@@ -216,19 +219,33 @@ def _list_tests(match: Match, family: Family) -> Iterator[tuple[str, list[str]]]
     if match.icmpv6_types:
         yield _ICMPV6_TYPE, [_anonymous_set(map(str, match.icmpv6_types))]
     if match.source_ports:
-        yield "th sport", [_anonymous_set(map(_render_ports, match.source_ports))]
+        yield "th sport", [_anonymous_set(map(_render_numbers, match.source_ports))]
     if match.destination_ports:
-        yield "th dport", [_anonymous_set(map(_render_ports, match.destination_ports))]
+        yield "th dport", [_anonymous_set(map(_render_numbers, match.destination_ports))]
     if match.dscp:
         yield f"{family.word} dscp", [_anonymous_set(map(str, match.dscp))]
     if match.source_macs:
         yield "ether saddr", [_anonymous_set(match.source_macs)]
+    yield from _list_size_tests(match)
+    yield from _list_address_tests(match, family)
+
+
+def _list_address_tests(match: Match, family: Family) -> Iterator[tuple[str, list[str]]]:
     if match.source_prefixes or match.source_sets:
         sets = _list_address_sets(match.source_prefixes, match.source_sets, family)
         yield f"{family.word} saddr", list(sets)
     if match.destination_prefixes or match.destination_sets:
         sets = _list_address_sets(match.destination_prefixes, match.destination_sets, family)
         yield f"{family.word} daddr", list(sets)
+    if match.destination_domains:
+        yield f"{family.word} daddr", [f"@{name_set_of(match.destination_domains, family)}"]
+
+
+def _list_size_tests(match: Match) -> Iterator[tuple[str, list[str]]]:
+    if match.packet_sizes:
+        yield "meta length", [_anonymous_set(map(_render_numbers, match.packet_sizes))]
+    if match.flow_sizes:
+        yield "ct bytes", [_anonymous_set(map(_render_numbers, match.flow_sizes))]
 
 
 def _list_address_sets(
@@ -278,8 +295,9 @@ def _render_range(first: int, last: int) -> str:
     return "-".join(ends)
 
 
-def _render_ports(ports: PortRange) -> str:
-    return str(ports.first) if ports.first == ports.last else f"{ports.first}-{ports.last}"
+def _render_numbers(numbers: PortRange | SizeRange) -> str:
+    first, last = numbers.first, numbers.last
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def _anonymous_set(items: Iterable[str]) -> str:

@@ -40,6 +40,8 @@ def render_routing(state: DataplaneState) -> str:
 def _render_routing(state: DataplaneState) -> Iterator[str]:
     if state.tunnel_device:
         yield "device ip6tnl"
+    if state.flow_accounting:
+        yield "count what flows carry"
     for name in state.router_advertisement_interfaces:
         yield f"accept router advertisements on {name}"
     for name in state.tunnel_interfaces:

@@ -105,6 +105,13 @@ class LinuxDataplane:
         self._prepared = False
         self._forwarding.clear()
 
+    def renew_elements(self, family: Family, name: str, elements: Mapping[str, str]) -> None:
+        """Put ``elements``, which have timeouts, in set ``name``; those there last anew.
+
+        :raises DataplaneError: if there is no such set, or it is full.
+        """
+        self._run_nft(nft.render_renewal(family, name, elements))
+
     def read_counters(self) -> dict[str, tuple[int, int]]:
         """Return every named counter's (packets, bytes), of both families together."""
         return _add_up(
@@ -162,6 +169,8 @@ class LinuxDataplane:
             _keep_router_advertisements(name)
         for name in state.tunnel_interfaces:
             _accept_inner_sources(name)
+        if state.flow_accounting:
+            _write_sysctl("netfilter/nf_conntrack_acct", "1")
         known = None if verify else self._routes
         old_routes = self._dump_routes() if known is None else known
         # a dumped route is known by table and destination alone: it is replaced, not compared

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import balance, fragments, marks, mip6, optimized_routes
 from mrouter.dataplane.classify import compile_classification
 from mrouter.dataplane.family import Family
+from mrouter.dataplane.flow_sizes import make_dispatch
 from mrouter.dataplane.ipv4_sizes import make_size_routing
 from mrouter.dataplane.mobile_router_chains import (
     HOME_SLOT,
+    ICMP_ERRORS,
     make_action_rules,
     make_clamp_rules,
     make_entry_chains,
@@ -21,6 +23,7 @@ from mrouter.dataplane.mobile_router_chains import (
     make_waiting_chains,
     make_way_chains,
 )
+from mrouter.dataplane.name_sets import make_name_rules
 from mrouter.dataplane.nft import Chain, NftSet, NftTable
 from mrouter.dataplane.state import (
     DataplaneState,
@@ -37,6 +40,8 @@ from mrouter.protocol.bindings import MAX_SLOT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from mrouter.dataplane.flow_sizes import SizeSteps
+    from mrouter.dataplane.name_sets import KnownNames
     from mrouter.dataplane.optimized_routes import OptimizedRoute
     from mrouter.dataplane.steering import Treatment
     from mrouter.policy.model import PolicyTable
@@ -94,7 +99,8 @@ class MobileRouterView:
     there while the primary interface is at home: then every flow that is not dropped takes it,
     but those of IPv4, for which there is no way then. ``waiting`` is the interface that packets go
     to which wait for a link, None where there is none. ``ipv4_prefixes`` are the IPv4 networks on
-    board; without any nothing is done about IPv4.
+    board; without any nothing is done about IPv4. ``size_steps`` are those of numbers
+    (`Steering`), ``known_names`` what is known of the policies' domains.
     """
 
     encapsulation: Encapsulation
@@ -116,6 +122,8 @@ class MobileRouterView:
     home_path: HomePath | None = None
     waiting: str | None = None
     ipv4_prefixes: tuple[IPv4Network, ...] = ()
+    size_steps: Mapping[int, SizeSteps] = field(default_factory=dict)
+    known_names: KnownNames = field(default_factory=dict)
 
     @property
     def entrances(self) -> tuple[str, ...]:
@@ -167,6 +175,7 @@ def build_mobile_router(view: MobileRouterView) -> DataplaneState:
         ),
         ipv4_table=_build_ipv4_table(view) if view.ipv4_prefixes else None,
         tunnel_interfaces=_list_tunnel_interfaces(view) if view.ipv4_prefixes else (),
+        flow_accounting=bool(view.size_steps),
     )
 
 
@@ -287,10 +296,19 @@ def _build_policies(
 
     ``chosen`` are the paths by link that the actions may take.
     """
-    classification = compile_classification(view.policies, dict(view.numbers), family)
+    classification = compile_classification(
+        view.policies, dict(view.numbers), family, view.size_steps
+    )
     treatments = dict.fromkeys(view.treatments.values())
     actions = {each: f"action_{number}" for number, each in enumerate(treatments)}
-    default = view.treatments[view.numbers[view.policies.policies[-1].name]]
+    default = actions[view.treatments[view.numbers[view.policies.policies[-1].name]]]
+    dispatch = make_dispatch(
+        {number: actions[treatment] for number, treatment in view.treatments.items()},
+        view.size_steps,
+        default,
+        ICMP_ERRORS[family],
+    )
+    name_sets, name_chains = make_name_rules(view.policies, view.known_names, family)
     slots = [path.slot for path in view.paths]
     sets = (
         NftSet("ingress", "type ifname;", "set", {f'"{name}"': "" for name in view.entrances}),
@@ -302,20 +320,21 @@ def _build_policies(
             # an element's counter is its policy's
             "type mark : verdict; counter;",
             "map",
-            {
-                f"{marks.mark_policy(number):#010x}": f"goto {actions[treatment]}"
-                for number, treatment in view.treatments.items()
-            },
+            dispatch.elements,
         ),
         NftSet("received", "typeof ct mark . meta mark; flags dynamic; size 65536; counter;"),
         balance.balanced_set(),
         *fragments.duplicate_sets(slots, family),
         *classification.sets,
+        *dispatch.sets,
+        *name_sets,
     )
     chains = (
-        *make_entry_chains(view, family, actions[default]),
+        *make_entry_chains(view, family, default),
         *fragments.duplicate_chains(slots, family),
         *classification.chains,
+        *dispatch.chains,
+        *name_chains,
         *(
             Chain(name, make_action_rules(treatment, chosen, view, family))
             for treatment, name in actions.items()

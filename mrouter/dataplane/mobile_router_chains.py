@@ -45,7 +45,8 @@ _UNSTEERED = {
         "fib daddr type broadcast return",
     ),
 }
-_ERRORS = {Family.IPV6: "icmpv6 type < 128", Family.IPV4: "icmp type { 3, 4, 5, 11, 12 }"}
+#: Each family's errors, which speak of a flow.
+ICMP_ERRORS = {Family.IPV6: "icmpv6 type < 128", Family.IPV4: "icmp type { 3, 4, 5, 11, 12 }"}
 #: By a socket, where no rule of ours has seen the packet before.
 _IS_MARKED = has_mark(marks.ENCAP)
 
@@ -105,7 +106,7 @@ def make_entry_chains(
                 *(_optimization_rules(view) if is_ipv6 else ()),
                 f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
                 # an error goes as the flow that it speaks of, and never chooses for it
-                f"{_ERRORS[family]} goto {default_action}",
+                f"{ICMP_ERRORS[family]} goto {default_action}",
                 "jump classify",
                 f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
                 # connection tracking does not know this packet: it has no verdict to keep

@@ -32,12 +32,14 @@ class NftSet:
 
     ``declaration`` is what stands between the braces before the elements. A dynamic set's
     elements are the kernel's own business: leave them empty here, and they are not touched.
+    ``initial`` elements are put in when the set is made, and are nothing of its identity.
     """
 
     name: str
     declaration: str
     kind: str = "set"
     elements: Mapping[str, str] = field(default_factory=dict)
+    initial: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def render_table(table: NftTable) -> str:
     lines += [_declare_chain(place, chain) for chain in table.chains]
     for item in table.sets:
         lines.append(_declare_set(place, item))
-        lines += _change_elements(place, "add", item.name, item.elements)
+        lines += _change_elements(place, "add", item.name, {**item.elements, **item.initial})
     for chain in table.chains:
         lines += _add_rules(place, chain)
     return "\n".join(lines) + "\n"
@@ -115,8 +117,10 @@ def render_change(old: NftTable, new: NftTable) -> str:
         for name in [*(c.name for c in changed if c.name in old_chains), *gone]
     ]
     for name, item in new_sets.items():
-        before = old_sets[name].elements if name in old_sets else {}
-        lines += _render_element_changes(place, name, before, item.elements)
+        if name in old_sets:
+            lines += _render_element_changes(place, name, old_sets[name].elements, item.elements)
+        else:
+            lines += _change_elements(place, "add", name, {**item.elements, **item.initial})
     for chain in changed:
         lines += _add_rules(place, chain)
     lines += [
@@ -126,6 +130,15 @@ def render_change(old: NftTable, new: NftTable) -> str:
     ]
     lines += [f"delete chain {place} {name}" for name in gone]
     lines += [f"delete counter {place} {name}" for name in old.counters if name not in new.counters]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def render_renewal(family: Family, name: str, elements: Mapping[str, str]) -> str:
+    """Return one transaction that puts ``elements`` in a set, or gives them their timeouts anew."""
+    # kernels before 6.12 leave the timeout of an element that is there as it is
+    verbs = ("add", "delete", "add")
+    place = name_table(family)
+    lines = [line for verb in verbs for line in _change_elements(place, verb, name, elements)]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -138,6 +138,7 @@ class DataplaneState:
 
     ``ipv4_table`` is None where no IPv4 is carried; else IPv4 is forwarded too, and what comes by
     ``tunnel_interfaces`` may have any source, which is an inner one (`rp_filter`).
+    ``flow_accounting``: connection tracking counts what flows carry that begin from then on.
     """
 
     table: NftTable
@@ -148,6 +149,7 @@ class DataplaneState:
     router_advertisement_interfaces: tuple[str, ...] = ()
     proxy_neighbours: frozenset[ProxyNeighbour] = frozenset()
     forwarding: bool = True
+    flow_accounting: bool = False
     transformations: Transformations = field(default_factory=Transformations)
     ipv4_table: NftTable | None = None
     tunnel_interfaces: tuple[str, ...] = ()

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from mrouter.dataplane import marks
 from mrouter.dataplane.classify import number_policies
-from mrouter.policy.model import Choice
+from mrouter.dataplane.flow_sizes import find_size_steps
+from mrouter.policy.flow_sizes import find_turning_sizes
+from mrouter.policy.model import Balance, Choice
 from mrouter.policy.resolve import list_choices, rank, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from mrouter.dataplane.flow_sizes import SizeSteps
     from mrouter.policy.model import Action, Policy, PolicyTable
     from mrouter.policy.resolve import Measures
 
@@ -63,23 +66,29 @@ class LinkFacts:
 class Steering:
     """Says which number new flows of each policy get, and how each number's flows are treated.
 
-    ``numbers`` are by policy name, ``treatments`` by number; ``names`` are the numbers' policies,
-    ``choices`` the measures that links are chosen by.
+    ``numbers`` are by policy name, ``treatments`` by number; ``names`` are the numbers' policies.
+    ``size_steps`` are by number, and have numbers of their own.
     ``next_deadline`` (monotonic seconds) is when to ``update`` if nothing happens before.
     """
 
-    def __init__(self, table: PolicyTable, former: Steering | None = None) -> None:
-        """Steer by ``table``; what ``former`` knows of links and unchanged policies is kept."""
+    def __init__(
+        self,
+        table: PolicyTable,
+        former: Steering | None = None,
+        bases: Mapping[str, int] | None = None,
+    ) -> None:
+        """Steer by ``table``; what ``former`` knows of links and unchanged policies is kept.
+
+        ``bases`` are the numbers of the whole file's policies, of which ``table`` may be a part.
+        """
         self.policies = table
-        self._bases = number_policies(table)
+        self._bases = number_policies(table) if bases is None else bases
+        self._turning = find_turning_sizes(table)
         self._plain = treat_plainly(table, self._bases)
         self._up_since: dict[str, float] = {} if former is None else former._up_since  # noqa: SLF001
         self._known: set[str] = set() if former is None else former._known  # noqa: SLF001
         before = {} if former is None else former._conditional  # noqa: SLF001
         self._conditional: dict[str, _Conditional] = {}
-        self.choices = frozenset(
-            choice for policy in table.policies for choice in list_choices(policy.action)
-        )
         for policy in table.policies:
             if _is_conditional(policy):
                 old = before.get(policy.name)
@@ -88,6 +97,7 @@ class Steering:
         self.numbers: Mapping[str, int] = self._bases
         self.names: Mapping[int, str] = {}
         self.treatments: Mapping[int, Treatment] = {}
+        self.size_steps: Mapping[int, SizeSteps] = {}
         self.next_deadline: float | None = None
         self._assign_numbers()
 
@@ -121,6 +131,9 @@ class Steering:
                 names[number] = name
                 treatments[number] = treatment
                 numbers[name] = number
+        self.size_steps = find_size_steps(self._turning, names)
+        for number, steps in self.size_steps.items():
+            names.update(dict.fromkeys(steps.numbers, names[number]))
         self.numbers, self.treatments, self.names = numbers, treatments, names
 
     def order_links(self, policy: str) -> tuple[str, ...]:
@@ -134,10 +147,20 @@ class Steering:
     def list_links(self, up: Iterable[str]) -> dict[int, tuple[str, ...]]:
         """Return the links that each number's flows use while ``up`` can carry traffic."""
         usable = frozenset(up)
-        return {
+        links = {
             number: resolve(treatment.action, restrict(treatment, usable))
             for number, treatment in self.treatments.items()
         }
+        for number, steps in self.size_steps.items():
+            if number in links:  # its policy is active
+                links.update(dict.fromkeys(steps.numbers, links[number]))
+        return links
+
+    def list_balanced(self) -> frozenset[int]:
+        """Return the numbers whose flows are shared over several links."""
+        own = {n for n, each in self.treatments.items() if isinstance(each.action, Balance)}
+        steps = (self.size_steps[number].numbers for number in own & self.size_steps.keys())
+        return frozenset(own.union(*steps))
 
     def list_held(self, policy: Policy, now: float) -> dict[str, str]:
         """Say of each link that is up and that ``policy`` does not use for now, why."""

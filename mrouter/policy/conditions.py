@@ -15,9 +15,13 @@ from mrouter.policy.model import (
     Match,
     PortRange,
     PrefixSet,
+    SizeRange,
     Steer,
+    WeekSpan,
 )
+from mrouter.policy.size_ranges import format_size, format_sizes
 from mrouter.policy.values import CODE_POINTS, ICMPV6_TYPES, PROTOCOLS, format_ports
+from mrouter.policy.week import format_minute, format_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +41,17 @@ KINDS: dict[str, tuple[tuple[str, ...], str]] = {
     "source-mac": (("source_macs",), "source_mac"),
     "dscp": (("dscp",), "dscp"),
     "ingress": (("ingress",), "ingress"),
+    "time": (("times",), "time"),
+    "packet-size": (("packet_sizes",), "packet_size"),
+    "flow-bytes": (("flow_sizes",), "flow_size"),
+    "destination-domain": (("destination_domains",), "destination_domain"),
 }
+#: Attributes of a `Flow` that connection tracking does not keep: a running one can't be asked.
+UNTRACKED = frozenset(
+    {"dscp", "ingress", "source_mac", "packet_size", "flow_size", "destination_domain"}
+)
+#: Those of them whose answer may be another for a flow's next packet.
+VARYING = frozenset({"packet_size", "flow_size", "destination_domain"})
 _NEGATION = "not-"
 _DSCP_NAMES = {number: name for name, number in CODE_POINTS.items()}
 _NAMES = {
@@ -46,6 +60,8 @@ _NAMES = {
     "dscp": _DSCP_NAMES,
     "remark": _DSCP_NAMES,
 }
+#: Numbers that are written as something else.
+_SPELT = {*_NAMES, "time", "flow_size"}
 #: What stands for an address that is not given: it is in no prefix but ::/0, or 0.0.0.0/0.
 NO_ADDRESS, NO_IPV4_ADDRESS = IPv6Address(0), IPv4Address(0)
 _NOTHING = (None, "", NO_ADDRESS, NO_IPV4_ADDRESS)
@@ -104,13 +120,21 @@ def show_value(attribute: str, value: Any) -> str:
     """Write ``value`` as a policy file does: by name where it has one."""
     if isinstance(value, PortRange):
         return format_ports(value)
+    if isinstance(value, SizeRange):
+        return format_sizes(value)
     if isinstance(value, PrefixSet):
         return f"set {value.name} ({len(value.prefixes)} prefixes, {value.digest[:8]})"
+    if attribute == "time":
+        return format_minute(value)
+    if attribute == "flow_size":
+        return format_size(value)
     return _NAMES.get(attribute, {}).get(value, str(value))
 
 
 def _show_values(match: Match, fields: Iterable[str], attribute: str) -> str:
     values = [value for field in fields for value in getattr(match, field)]
+    if isinstance(values[0], WeekSpan):
+        return format_spans(values)
     shown = ", ".join(show_value(attribute, value) for value in values[:_MOST_SHOWN])
     more = len(values) - _MOST_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
@@ -144,7 +168,7 @@ def describe_flow(flow: Flow) -> dict[str, Any]:
     """Return the packet's fields as JSON can carry them; those that are not known are left out."""
     values = {each.name: getattr(flow, each.name) for each in fields(flow)}
     return {
-        name: show_value(name, value) if name in _NAMES or not isinstance(value, int) else value
+        name: show_value(name, value) if name in _SPELT or not isinstance(value, int) else value
         for name, value in values.items()
         if value not in _NOTHING
     }

@@ -8,6 +8,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from mrouter.policy.conditions import (
+    UNTRACKED,
+    VARYING,
     describe_action,
     describe_flow,
     list_conditions,
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from mrouter.policy.model import Policy, PolicyTable
-
-#: What conntrack does not know of a flow: the conditions that look at it can't be asked again.
-_UNTRACKED = frozenset({"dscp", "ingress", "source_mac"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +202,10 @@ class _Asked:
     def __init__(self, policy: Policy) -> None:
         conditions = list_conditions(policy.match)
         self.policy = policy
-        self.known = [each for each in conditions if each.attribute not in _UNTRACKED]
-        self.unknown = {each.match for each in conditions if each.attribute in _UNTRACKED}
+        self.known = [each for each in conditions if each.attribute not in UNTRACKED]
+        self.unknown = {each.match for each in conditions if each.attribute in UNTRACKED}
+        #: Whether what the flow's first packets have answered says what the next ones will.
+        self.lasting = not any(each.attribute in VARYING for each in conditions)
 
     def may_match(self, flow: Flow) -> bool:
         return all(each.holds(flow) for each in self.known)
@@ -219,13 +220,17 @@ def _find_answers(
     ``missed`` those before it.
     """
     flow = tracked.flow
-    refused = [asked.unknown for asked in missed if asked.unknown and asked.may_match(flow)]
+    refused = [
+        asked.unknown
+        for asked in missed
+        if asked.unknown and asked.lasting and asked.may_match(flow)
+    ]
     answers = []
     for asked in after:
         if not asked.may_match(flow) or any(asked.unknown >= each for each in refused):
             continue
         answers.append(asked.policy)
-        if asked.unknown <= own.unknown:
+        if asked.lasting and asked.unknown <= own.unknown:
             break
     return answers
 
@@ -259,7 +264,7 @@ def _describe_change(change: FlowChange) -> dict[str, Any]:
     tracked = change.tracked
     packet = describe_flow(tracked.flow)
     return {
-        **{name: value for name, value in packet.items() if name not in _UNTRACKED},
+        **{name: value for name, value in packet.items() if name not in UNTRACKED},
         "policy": tracked.policy,
         "links": list(tracked.links),
         "new_policies": list(change.policies),

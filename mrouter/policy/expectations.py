@@ -18,10 +18,14 @@ from pydantic import (
 
 from mrouter.errors import FileError, PolicyError, Problem
 from mrouter.policy.conditions import NO_ADDRESS, NO_IPV4_ADDRESS
+from mrouter.policy.domains import parse_domain_name
 from mrouter.policy.find import Flow, find_policy
 from mrouter.policy.model import Address
 from mrouter.policy.resolve import rank, resolve
+from mrouter.policy.size_ranges import MAX_PACKET
 from mrouter.policy.values import parse_code_point, parse_icmpv6_type, parse_mac, parse_protocol
+from mrouter.policy.week_values import parse_moment
+from mrouter.sizes import Size
 from mrouter.toml_model import (
     AnyAddress,
     InterfaceName,
@@ -57,6 +61,7 @@ _EXPECT = "expect"
 _RESULTS = ("policy", "links", "drop")
 _NUMBER = re.compile("[0-9]{1,9}")
 _Port = Annotated[int, AfterValidator(within(0, 65535))]
+_PacketSize = Annotated[int, AfterValidator(within(0, MAX_PACKET))]
 _LinkNames = Annotated[list[Name], BeforeValidator(as_list), AfterValidator(refuse_repeats)]
 
 
@@ -72,6 +77,10 @@ class PacketTable(StrictModel):
     source_mac: Annotated[str, PlainValidator(parse_mac)] | None = None
     dscp: Annotated[int, PlainValidator(parse_code_point)] = 0
     ingress: InterfaceName | None = None
+    time: Annotated[int, PlainValidator(parse_moment)] | None = None
+    packet_size: _PacketSize | None = None
+    flow_bytes: Size | None = None
+    destination_domain: Annotated[str, PlainValidator(parse_domain_name)] | None = None
 
     @field_validator("destination")
     @classmethod
@@ -95,6 +104,10 @@ class PacketTable(StrictModel):
             ingress=self.ingress or "",
             icmpv6_type=self.icmpv6_type,
             source_mac=self.source_mac,
+            time=self.time,
+            packet_size=self.packet_size,
+            flow_size=self.flow_bytes,
+            destination_domain=self.destination_domain,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mrouter.policy.domains import matches_domain
 from mrouter.policy.prefix_sets import contains
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
         PolicyTable,
         PortRange,
         PrefixSet,
+        SizeRange,
+        WeekSpan,
     )
 
 
@@ -28,6 +31,10 @@ class Flow:
     ``protocol`` is a next header number, ``dscp`` 0 to 63, ``ingress`` the interface it came
     in by. Ports are None where the protocol has none, or where a fragment does not show them,
     ``icmpv6_type`` and ``source_mac`` (as in "02:00:00:00:00:01") where there is none.
+    ``time`` is the minute of the week, in the zone of the policies' times; None is no time at all.
+    ``packet_size`` is in octets, its IP header included, ``flow_size`` what its flow has carried
+    in both directions, this packet too; None is a flow that has only just begun.
+    ``destination_domain`` is the name whose address the destination is, in lower case.
     """
 
     protocol: int
@@ -39,6 +46,10 @@ class Flow:
     ingress: str = ""
     icmpv6_type: int | None = None
     source_mac: str | None = None
+    time: int | None = None
+    packet_size: int | None = None
+    flow_size: int | None = None
+    destination_domain: str | None = None
 
 
 def find_policy(table: PolicyTable, flow: Flow) -> Policy:
@@ -58,9 +69,9 @@ def _test_fields(match: Match, flow: Flow) -> Iterator[bool]:
     if match.protocols:
         yield flow.protocol in match.protocols
     if match.source_ports:
-        yield _port_matches(match.source_ports, flow.source_port)
+        yield _number_matches(match.source_ports, flow.source_port)
     if match.destination_ports:
-        yield _port_matches(match.destination_ports, flow.destination_port)
+        yield _number_matches(match.destination_ports, flow.destination_port)
     if match.source_prefixes or match.source_sets:
         yield _address_matches(match.source_prefixes, match.source_sets, flow.source)
     if match.destination_prefixes or match.destination_sets:
@@ -73,10 +84,31 @@ def _test_fields(match: Match, flow: Flow) -> Iterator[bool]:
         yield flow.icmpv6_type in match.icmpv6_types
     if match.source_macs:
         yield flow.source_mac in match.source_macs
+    yield from _test_circumstances(match, flow)
 
 
-def _port_matches(ranges: tuple[PortRange, ...], port: int | None) -> bool:
-    return port is not None and any(ports.first <= port <= ports.last for ports in ranges)
+def _test_circumstances(match: Match, flow: Flow) -> Iterator[bool]:
+    """Say the same of what is not in a header."""
+    if match.times:
+        yield contains_minute(match.times, flow.time)
+    if match.packet_sizes:
+        yield _number_matches(match.packet_sizes, flow.packet_size)
+    if match.flow_sizes:
+        yield _number_matches(match.flow_sizes, flow.flow_size or 0)
+    if match.destination_domains:
+        name = flow.destination_domain or ""
+        yield any(matches_domain(domain, name) for domain in match.destination_domains)
+
+
+def contains_minute(spans: tuple[WeekSpan, ...], minute: int | None) -> bool:
+    """Say whether ``minute`` of the week lies in one of ``spans``."""
+    return minute is not None and any(span.first <= minute <= span.last for span in spans)
+
+
+def _number_matches(
+    ranges: tuple[PortRange, ...] | tuple[SizeRange, ...], number: int | None
+) -> bool:
+    return number is not None and any(each.first <= number <= each.last for each in ranges)
 
 
 def _address_matches(

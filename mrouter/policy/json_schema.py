@@ -6,9 +6,11 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from mrouter.policy.domains import parse_domain
 from mrouter.policy.load import ACTIONS, TIER_ACTIONS
 from mrouter.policy.match_schema import parse_prefix_or_set
 from mrouter.policy.schema import ActionTable, PolicyEntry, PolicyFile, TierTable
+from mrouter.policy.size_values import parse_flow_sizes, parse_packet_sizes
 from mrouter.policy.values import (
     CODE_POINTS,
     ICMPV6_TYPES,
@@ -20,6 +22,8 @@ from mrouter.policy.values import (
     parse_protocol,
     parse_rate,
 )
+from mrouter.policy.week import DAYS
+from mrouter.policy.week_values import parse_time, parse_weekdays, parse_zone
 from mrouter.toml_model import (
     OneOf,
     Within,
@@ -31,6 +35,9 @@ from mrouter.toml_model import (
 
 _TITLE = "mrouter policy file"
 _PREFIX = "[0-9A-Fa-f:.]+(/[0-9]{1,3})?"
+_SIZE = "[0-9]+(\\.[0-9]+)? ?([kKMGT]?B)?"
+_CLOCK = "([01]?[0-9]|2[0-3]):[0-5][0-9]"
+_DAY = "|".join("".join(f"[{c}{c.upper()}]" for c in day) for day in DAYS)
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -59,6 +66,18 @@ _ACCEPTED: dict[Any, JsonSchemaValue] = {
         ]
     },
     parse_rate: {"type": "string", "pattern": "^\\s*[0-9]+(\\.[0-9]+)?\\s*[kMG]bit/s\\s*$"},
+    parse_time: {"type": "string", "pattern": f"^\\s*{_CLOCK}\\s*-\\s*({_CLOCK}|24:00)\\s*$"},
+    parse_weekdays: {"type": "string", "pattern": f"^\\s*({_DAY})\\s*(-\\s*({_DAY})\\s*)?$"},
+    parse_packet_sizes: {
+        "anyOf": [
+            {"type": "integer", "minimum": 0, "maximum": 65535},
+            {"type": "string", "pattern": "^\\s*[0-9]+\\s*(-\\s*([0-9]+\\s*)?)?$"},
+        ]
+    },
+    parse_flow_sizes: {"type": "string", "pattern": f"^\\s*{_SIZE}\\s*-\\s*({_SIZE}\\s*)?$"},
+    parse_domain: {"type": "string", "pattern": "^(\\*\\.)?[A-Za-z0-9_][A-Za-z0-9_.-]*$"},
+    # what zones there are is the machine's knowledge
+    parse_zone: {"type": "string"},
     parse_any_prefix: {"type": "string", "pattern": f"^{_PREFIX}$"},
     parse_prefix_or_set: {"type": "string", "pattern": f"^(@.+|{_PREFIX})$"},
 }

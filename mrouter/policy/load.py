@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mrouter.errors import FileError, PolicyError, Problem
-from mrouter.policy.model import Match, PolicyTable, pack_prefix
+from mrouter.policy.flow_sizes import MOST_SIZES, find_too_many
+from mrouter.policy.model import Match, Policy, PolicyTable, pack_prefix
 from mrouter.policy.prefix_sets import make_packed_set
 from mrouter.policy.schema import DEFAULT_NAME, PolicyFile
 from mrouter.policy.set_files import read_set_files
@@ -13,7 +14,7 @@ from mrouter.toml_model import find_repeats, iter_tables, validate
 from mrouter.toml_source import KeyPath, TomlSource, read_toml, sorted_by_line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
 ACTIONS = ("links", "balance", "tiers", "bicast", "drop")
@@ -50,7 +51,17 @@ def load_policies(
         for name, table in file.sets.items()
     }
     default = file.default.make_policy(DEFAULT_NAME, Match())
-    return PolicyTable((*(policy.to_policy(sets) for policy in file.policy), default))
+    policies = tuple(policy.to_policy(sets, file.time.zone) for policy in file.policy)
+    if too_many := list(_find_too_many_sizes(source, policies)):
+        raise PolicyError(too_many)
+    return PolicyTable((*policies, default))
+
+
+def _find_too_many_sizes(source: TomlSource, policies: Sequence[Policy]) -> Iterator[Problem]:
+    for position, count in find_too_many(policies):
+        message = f"flow-bytes names {count} sizes so far: flows would be looked at too often"
+        hint = f"use at most {MOST_SIZES} different sizes in a file"
+        yield source.problem(("policy", position, "match"), message, hint)
 
 
 def _find_wrong_actions(source: TomlSource) -> Iterator[Problem]:

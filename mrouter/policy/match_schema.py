@@ -14,7 +14,10 @@ from pydantic import (
     field_validator,
 )
 
-from mrouter.policy.model import Match, Network, PortRange
+from mrouter.policy.domains import parse_domain
+from mrouter.policy.model import Match, Network, PortRange, SizeRange
+from mrouter.policy.size_ranges import join_sizes
+from mrouter.policy.size_values import parse_flow_sizes, parse_packet_sizes
 from mrouter.policy.values import (
     PROTOCOLS,
     PROTOCOLS_WITH_PORTS,
@@ -25,6 +28,8 @@ from mrouter.policy.values import (
     parse_protocol,
     refuse_overlapping_ports,
 )
+from mrouter.policy.week import DAY_MINUTES, DAYS, UTC_NAME, join_spans, make_spans
+from mrouter.policy.week_values import parse_time, parse_weekdays, parse_zone
 from mrouter.toml_model import (
     AnyPrefixList,
     InterfaceName,
@@ -41,7 +46,8 @@ from mrouter.toml_source import MistakeError, show, suggest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mrouter.policy.model import PrefixSet
+    from mrouter.policy.model import PrefixSet, WeekSpan
+    from mrouter.policy.ranges import Range
 
 #: In a list of prefixes a set's name stands behind it.
 _SET_SIGN = "@"
@@ -94,6 +100,33 @@ _CodePoints = Annotated[list[CodePoint], *distinct]
 _Ingress = Annotated[list[Annotated[InterfaceName, AfterValidator(_check_ingress)]], *distinct]
 _Icmpv6Types = Annotated[list[Annotated[int, PlainValidator(parse_icmpv6_type)]], *distinct]
 _Macs = Annotated[list[Annotated[str, PlainValidator(parse_mac)]], *distinct]
+_Times = Annotated[
+    list[Annotated[tuple[int, int], PlainValidator(parse_time)]],
+    BeforeValidator(as_list),
+    AfterValidator(refuse_empty),
+]
+_Weekdays = Annotated[
+    list[Annotated[tuple[int, ...], PlainValidator(parse_weekdays)]],
+    BeforeValidator(as_list),
+    AfterValidator(refuse_empty),
+]
+_PacketSizes = Annotated[
+    list[Annotated[SizeRange, PlainValidator(parse_packet_sizes)]],
+    BeforeValidator(as_list),
+    AfterValidator(refuse_empty),
+]
+_FlowSizes = Annotated[
+    list[Annotated[SizeRange, PlainValidator(parse_flow_sizes)]],
+    BeforeValidator(as_list),
+    AfterValidator(refuse_empty),
+]
+_Domains = Annotated[list[Annotated[str, PlainValidator(parse_domain)]], *distinct]
+
+
+class TimeTable(StrictModel):
+    """[time]: what the times of the file mean."""
+
+    zone: Annotated[str, PlainValidator(parse_zone)] = UTC_NAME
 
 
 class SetTable(StrictModel):
@@ -115,6 +148,11 @@ class MatchTable(StrictModel):
     ingress: _Ingress = Field(default_factory=list)
     icmpv6_type: _Icmpv6Types = Field(default_factory=list)
     source_mac: _Macs = Field(default_factory=list)
+    time: _Times = Field(default_factory=list)
+    weekday: _Weekdays = Field(default_factory=list)
+    packet_size: _PacketSizes = Field(default_factory=list)
+    flow_bytes: _FlowSizes = Field(default_factory=list)
+    destination_domain: _Domains = Field(default_factory=list)
     not_protocol: _Protocols = Field(default_factory=list)
     not_source_port: _Ports = Field(default_factory=list)
     not_destination_port: _Ports = Field(default_factory=list)
@@ -124,6 +162,11 @@ class MatchTable(StrictModel):
     not_ingress: _Ingress = Field(default_factory=list)
     not_icmpv6_type: _Icmpv6Types = Field(default_factory=list)
     not_source_mac: _Macs = Field(default_factory=list)
+    not_time: _Times = Field(default_factory=list)
+    not_weekday: _Weekdays = Field(default_factory=list)
+    not_packet_size: _PacketSizes = Field(default_factory=list)
+    not_flow_bytes: _FlowSizes = Field(default_factory=list)
+    not_destination_domain: _Domains = Field(default_factory=list)
 
     @field_validator("source_port", "destination_port", "not_source_port", "not_destination_port")
     @classmethod
@@ -168,12 +211,25 @@ class MatchTable(StrictModel):
                 raise MistakeError(message, "leave protocol out, or split the policy")
         return types
 
-    def to_match(self, sets: Mapping[str, PrefixSet]) -> Match:
-        """Return the match as data; ``sets`` are all that it may name."""
-        match = self._collect("", sets)
+    def to_match(self, sets: Mapping[str, PrefixSet], zone: str) -> Match:
+        """Return the match as data; ``sets`` are all that it may name, ``zone`` the file's."""
+        match = replace(self._collect("", sets), times=self._join_times(zone))
         if not any(name.startswith(_NEGATION) for name in self.model_fields_set):
             return match
-        return replace(match, none_of=self._collect(_NEGATION, sets))
+        none_of = replace(self._collect(_NEGATION, sets), times=self._join_refused_times(zone))
+        return replace(match, none_of=none_of)
+
+    def _join_times(self, zone: str) -> tuple[WeekSpan, ...]:
+        """Return the times on the days that they begin on."""
+        if not self.time and not self.weekday:
+            return ()
+        return make_spans(_list_days(self.weekday) or _EVERY_DAY, self.time or _ALL_DAY, zone)
+
+    def _join_refused_times(self, zone: str) -> tuple[WeekSpan, ...]:
+        """Return the times of any day, and the days: none of both may be met."""
+        times = make_spans(_EVERY_DAY, self.not_time, zone)
+        days = make_spans(_list_days(self.not_weekday), _ALL_DAY, zone)
+        return join_spans((*times, *days))
 
     def _collect(self, prefix: str, sets: Mapping[str, PrefixSet]) -> Match:
         def read(name: str) -> tuple[Any, ...]:
@@ -192,7 +248,18 @@ class MatchTable(StrictModel):
             source_macs=read("source_mac"),
             source_sets=_list_sets(source, sets),
             destination_sets=_list_sets(destination, sets),
+            packet_sizes=join_sizes(read("packet_size")),
+            flow_sizes=join_sizes(read("flow_bytes")),
+            destination_domains=read("destination_domain"),
         )
+
+
+_EVERY_DAY = range(len(DAYS))
+_ALL_DAY: Sequence[Range] = [(0, DAY_MINUTES - 1)]
+
+
+def _list_days(weekdays: Sequence[tuple[int, ...]]) -> list[int]:
+    return sorted({day for days in weekdays for day in days})
 
 
 def _list_versions(ends: Sequence[Network | str]) -> set[int]:

@@ -21,6 +21,26 @@ class PortRange:
     last: int
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class WeekSpan:
+    """Minutes of the week from ``first`` to ``last``, both included; Monday 0:00 is 0.
+
+    They are those of the clocks of ``zone``, which is one for all policies of a file.
+    """
+
+    first: int
+    last: int
+    zone: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SizeRange:
+    """Numbers of octets from ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+
+
 @dataclass(frozen=True, slots=True)
 class PrefixSet:
     """A named set of prefixes of IPv6, IPv4 or both, which may be large and many policies'.
@@ -89,6 +109,7 @@ class Match:
     ``protocols`` are next header numbers, ``dscp`` 0 to 63, ``ingress`` interface names,
     ``source_macs`` as in "02:00:00:00:00:01". An address matches if it is in any of the prefixes
     or sets of its end: an end that names prefixes of one family matches no packet of the other.
+    ``destination_domains`` are as `mrouter.policy.domains` reads them.
     ``none_of`` is what no single field of may match.
     """
 
@@ -103,6 +124,10 @@ class Match:
     source_macs: tuple[str, ...] = ()
     source_sets: tuple[PrefixSet, ...] = ()
     destination_sets: tuple[PrefixSet, ...] = ()
+    times: tuple[WeekSpan, ...] = ()
+    packet_sizes: tuple[SizeRange, ...] = ()
+    flow_sizes: tuple[SizeRange, ...] = ()
+    destination_domains: tuple[str, ...] = ()
     none_of: Match | None = None
 
 

@@ -13,7 +13,7 @@ from pydantic import (
     field_validator,
 )
 
-from mrouter.policy.match_schema import CodePoint, MatchTable, SetTable, distinct
+from mrouter.policy.match_schema import CodePoint, MatchTable, SetTable, TimeTable, distinct
 from mrouter.policy.model import (
     Action,
     Balance,
@@ -262,14 +262,15 @@ class PolicyEntry(ActionTable):
     name: Annotated[Name, AfterValidator(_refuse_reserved_name)] = Field(examples=['name = "call"'])
     match: MatchTable = MatchTable()
 
-    def to_policy(self, sets: Mapping[str, PrefixSet]) -> Policy:
-        """Return the policy as data; ``sets`` are the file's."""
-        return self.make_policy(self.name, self.match.to_match(sets))
+    def to_policy(self, sets: Mapping[str, PrefixSet], zone: str) -> Policy:
+        """Return the policy as data; ``sets`` and time ``zone`` are the file's."""
+        return self.make_policy(self.name, self.match.to_match(sets, zone))
 
 
 class PolicyFile(StrictModel):
     """The whole file."""
 
     sets: dict[Name, SetTable] = Field(default_factory=dict, alias="set")
+    time: TimeTable = TimeTable()
     policy: list[PolicyEntry] = Field(default_factory=list)
     default: ActionTable = Field(examples=['[default] and below it links = ["lte", "wifi"]'])

@@ -14,7 +14,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from mrouter.policy.conditions import KINDS
-from mrouter.policy.model import Match, PortRange, number_address
+from mrouter.policy.model import Match, PortRange, SizeRange, WeekSpan, number_address
 from mrouter.policy.prefix_sets import covers_range
 from mrouter.policy.ranges import join_ranges
 
@@ -80,22 +80,22 @@ class _Values:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ports:
-    """Any port in ``ranges``: (first, last), sorted, with gaps between them."""
+class _Numbers:
+    """Any number in ``ranges``: (first, last), sorted, with gaps between them."""
 
     ranges: tuple[Range, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Addresses:
-    """Any address in ``prefixes`` or ``sets``; ``ranges`` are the prefixes', as those of ports."""
+    """Any address in ``prefixes`` or ``sets``; ``ranges`` are the prefixes', sorted, with gaps."""
 
     prefixes: tuple[Network, ...]
     sets: tuple[PrefixSet, ...]
     ranges: tuple[Range, ...]
 
 
-_Asked = _Values | _Ports | _Addresses
+_Asked = _Values | _Numbers | _Addresses
 
 
 def _ask(match: Match) -> dict[str, _Asked]:
@@ -113,8 +113,8 @@ def _read(values: list[Any]) -> _Asked:
         prefixes, sets = values
         return _Addresses(prefixes, sets, join_ranges(_span(prefix) for prefix in prefixes))
     (items,) = values
-    if isinstance(items[0], PortRange):
-        return _Ports(join_ranges((each.first, each.last) for each in items))
+    if isinstance(items[0], PortRange | SizeRange | WeekSpan):
+        return _Numbers(join_ranges((each.first, each.last) for each in items))
     return _Values(frozenset(items))
 
 
@@ -131,7 +131,7 @@ def _covers(one: _Asked, other: _Asked) -> bool:
     match one, other:
         case _Values(), _Values():
             return one.values >= other.values
-        case _Ports(), _Ports():
+        case _Numbers(), _Numbers():
             return all(_lies_within(each, one.ranges) for each in other.ranges)
         case _Addresses(), _Addresses():
             known = {each.digest for each in one.sets}
@@ -151,7 +151,15 @@ def _lies_within(inner: Range, ranges: Sequence[Range]) -> bool:
 # --- looking up earlier policies --------------------------------------------------------
 
 #: Kinds of conditions whose values lie within one another, the most telling first.
-_RANGED = ("destination", "destination-port", "source", "source-port")
+_RANGED = (
+    "destination",
+    "destination-port",
+    "source",
+    "source-port",
+    "time",
+    "packet-size",
+    "flow-bytes",
+)
 _MOST_RANGED = 2
 _MOST_KEYS = 1024
 
@@ -160,7 +168,7 @@ class _Index:
     """The earlier policies that ask for the same kinds of things.
 
     Each is kept under all combinations of the values that it asks for by the ``keyed`` kinds, a
-    range of ports under the least block around it that is aligned.
+    range of numbers under the least block around it that is aligned.
     """
 
     def __init__(self, kinds: frozenset[str], keyed: tuple[str, ...]) -> None:
@@ -204,7 +212,7 @@ class _Index:
         match asked:
             case _Values(values):
                 yield next(iter(values))
-            case _Ports(((first, _), *_)):
+            case _Numbers(((first, _), *_)):
                 yield from ((size, first >> size) for size in self._sizes[kind])
             case _Addresses((prefix, *_)):
                 address = number_address(prefix.network_address)
@@ -231,7 +239,7 @@ def _list_keys(asked: _Asked) -> list[Hashable]:
     match asked:
         case _Values(values):
             return list(values)
-        case _Ports(ranges):
+        case _Numbers(ranges):
             return list({_find_block(first, last) for first, last in ranges})
         case _Addresses(prefixes, sets):
             return [*map(_key, prefixes), *(named.digest for named in sets)]
@@ -311,7 +319,7 @@ def _protocols_of(asked: dict[str, _Asked]) -> Collection[Any]:
 
 def _ranges_of(asked: dict[str, _Asked]) -> tuple[Range, ...]:
     ports = asked.get("destination-port")
-    return ports.ranges if isinstance(ports, _Ports) else ()
+    return ports.ranges if isinstance(ports, _Numbers) else ()
 
 
 def _find_free(following: list[int], port: int) -> int:

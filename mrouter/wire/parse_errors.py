@@ -27,6 +27,8 @@ class Reason(StrEnum):
     BAD_OPTION_VALUE = "bad-option-value"
     BAD_OPTION_ORDER = "bad-option-order"
     DUPLICATE_OPTION = "duplicate-option"
+    NOT_AN_ANSWER = "not-an-answer"
+    BAD_NAME = "bad-name"
 
 
 class UnknownMessageType(ParseError):  # noqa: N818 - a kind of ParseError, named for what was met

@@ -20,6 +20,7 @@ TARGETS = (
     "home-discovery",
     "tunnelled",
     "neighbour-discovery",
+    "dns-answers",
     "reception",
     "capture",
     "capture-file",

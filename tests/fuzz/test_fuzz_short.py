@@ -13,6 +13,7 @@ BOUNDS = {
     "home-discovery": (5000, 100),
     "tunnelled": (5000, 10),
     "neighbour-discovery": (5000, 8),
+    "dns-answers": (5000, 50),
     "reception": (5000, 270),
     "capture": (2000, 380),
     "capture-file": (500, 6),

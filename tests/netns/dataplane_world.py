@@ -22,7 +22,7 @@ from mrouter.dataplane.home_agent import HomeAgentView, build_home_agent
 from mrouter.dataplane.linux import LinuxDataplane
 from mrouter.dataplane.mobile_router import MobileRouterView, TunnelPath, build_mobile_router
 from mrouter.dataplane.state import Encapsulation
-from mrouter.dataplane.steering import treat_plainly
+from mrouter.dataplane.steering import Steering, treat_plainly
 from mrouter.lab import plan
 from mrouter.policy.model import Bicast, Drop, Match, Policy, PolicyTable, PortRange, Steer
 from mrouter.protocol.bindings import CacheEntry
@@ -238,6 +238,7 @@ def make_mobile_router(*, policies=POLICIES, links=LINKS, paths=None, **changes)
         policies=policies,
         numbers=numbers,
         treatments=treat_plainly(policies, numbers),
+        size_steps=Steering(policies).size_steps,
     )
     return replace(view, **changes)
 

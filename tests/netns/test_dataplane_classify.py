@@ -24,8 +24,9 @@ from mrouter.dataplane import marks
 from mrouter.dataplane.classify import number_policies
 from mrouter.lab import plan
 from mrouter.policy.find import Flow, find_policy, matches
-from mrouter.policy.model import Match, Policy, PolicyTable, PortRange, Steer
+from mrouter.policy.model import Match, Policy, PolicyTable, PortRange, SizeRange, Steer
 from mrouter.policy.prefix_sets import make_prefix_set
+from mrouter.policy.size_ranges import LARGEST_PACKET
 
 pytestmark = pytest.mark.netns
 
@@ -44,6 +45,7 @@ BOARD4, FAR4 = IPv4Network("10.7.0.0/16"), [IPv4Address("198.51.100.0") + n for 
 ECHO_REQUEST, ECHO_REPLY, NODE_INFORMATION_QUERY = 128, 129, 139
 #: <linux/if_tun.h>
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+PACKET_SIZES = (100, 101, 300, 1200)
 MACS = [f"02:00:00:00:01:{last:02x}" for last in range(3)]
 
 
@@ -56,6 +58,11 @@ def random_ports(random):
     if len(bounds) == 1 or random.random() < 0.5:
         return tuple(PortRange(port, port) for port in bounds)
     return tuple(PortRange(*pair) for pair in zip(bounds[::2], bounds[1::2], strict=True))
+
+
+def random_packet_sizes(random):
+    first, last = sorted(random.choices((0, 100, 101, 300, 1200, 65535), k=2))
+    return (SizeRange(first, random.choice([last, LARGEST_PACKET])),)
 
 
 def source_of(subnet, host):
@@ -99,7 +106,9 @@ def random_match(random, sets):
     if random.random() < 0.4:
         ports = Match(sample(random, WITH_PORTS, 2), (), random_ports(random))
         more = random_fields(random, sets, True, 1)
-        one = random.choice(["source_macs", "source_sets", "destination_sets", "none_of", ""])
+        one = random.choice(
+            ["source_macs", "source_sets", "destination_sets", "packet_sizes", "none_of", ""]
+        )
         if one == "none_of":
             return replace(ports, none_of=random_fields(random, sets, True, 0.25))
         return replace(ports, **{one: getattr(more, one)}) if one else ports
@@ -135,6 +144,7 @@ def random_fields(random, sets, with_ports, chance):
         source_macs=maybe(sample(random, MACS, 2)),
         source_sets=maybe(sample(random, here, 2)),
         destination_sets=maybe(sample(random, there, 2)),
+        packet_sizes=maybe(random_packet_sizes(random), chance / 2),
     )
 
 
@@ -167,10 +177,16 @@ def random_flow(random, host):
         if protocol == ICMPV6_NUMBER
         else None,
         source_mac=random.choice(MACS),
+        packet_size=random.choice(PACKET_SIZES),
     )
 
 
 def make_packet(flow):
+    packet = make_headers(flow)
+    return packet / Raw(bytes(max(0, (flow.packet_size or 0) - len(packet))))
+
+
+def make_headers(flow):
     ends = {"src": str(flow.source), "dst": str(flow.destination)}
     if flow.source.version == 4:
         header = IP(**ends, tos=flow.dscp << 2, proto=flow.protocol)
@@ -186,7 +202,7 @@ def make_packet(flow):
         return header / ICMPv6EchoRequest(id=1)
     if flow.icmpv6_type is not None:
         return header / ICMPv6Unknown(type=flow.icmpv6_type, msgbody=bytes(12))
-    return header / Raw(bytes(16))
+    return header
 
 
 def send_frames(world, flows):

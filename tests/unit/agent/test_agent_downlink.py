@@ -16,6 +16,7 @@ from mrouter.policy.model import (
     Policy,
     PolicyTable,
     PortRange,
+    SizeRange,
     Steer,
     Tier,
 )
@@ -87,6 +88,9 @@ def make_set(size):
     [
         Match(source_macs=("02:00:00:00:00:01",)),
         Match(icmpv6_types=(128,)),
+        Match(packet_sizes=(SizeRange(0, 200),)),
+        Match(flow_sizes=(SizeRange(0, 10**7),)),
+        Match(destination_domains=("example.com",)),
         Match(none_of=Match(dscp=(46,))),
         Match(destination_sets=(make_set(9),)),
         Match(source_sets=(make_set(5), make_set(4))),

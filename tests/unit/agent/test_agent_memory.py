@@ -126,7 +126,9 @@ def test_memory_from_before_ipv4_is_understood():
 
 def test_a_mobile_routers_memory_comes_back_as_it_was():
     entries = (UPDATE_ENTRY, replace(UPDATE_ENTRY, slot=4, ifid=8, plain=True))
-    memory = MobileRouterMemory(HOME, entries, (RouteEntry(COA, UPDATE_ENTRY),))
+    memory = MobileRouterMemory(
+        HOME, entries, (RouteEntry(COA, UPDATE_ENTRY),), (("example.com", COA, 1.5),)
+    )
     assert decode_router_memory(through_json(encode_router_memory(memory))) == memory
 
 

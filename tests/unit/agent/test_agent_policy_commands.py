@@ -20,6 +20,7 @@ from mrouter.lab.configs import write_configs
 from mrouter.policy.load import load_policies
 from mrouter.policy.model import Choice
 from mrouter.policy.table_codec import encode_table
+from mrouter.policy.week_values import parse_moment
 from mrouter.policy_view import render_flows
 from mrouter.running import add_rates, ask_policies, ask_situation, find_down
 
@@ -170,6 +171,75 @@ def test_in_a_terminal_conditions_links_and_earlier_policies_are_tables(run, fil
     assert ["protocol", "icmpv6", "icmpv6"] in rows
     assert ["sat", "no", "down"] in rows
     assert ["bulk", "protocol", "tcp", "icmpv6"] in rows
+
+
+ASKING = """
+[[policy]]
+name = "night"
+match = { weekday = "fri", time = "22:00-06:00" }
+drop = true
+[[policy]]
+name = "heavy"
+match = { flow-bytes = "10MB-", packet-size = "1000-" }
+links = ["wifi"]
+[[policy]]
+name = "video"
+match = { destination-domain = "*.example.com" }
+links = ["sat"]
+[default]
+links = ["lte"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "policy"),
+    [
+        (("--time", "sat 05:59"), "night"),
+        (("--time", "sat 06:00", "--flow-bytes", "10MB", "--packet-size", "1200"), "heavy"),
+        (("--time", "sat 06:00", "--flow-bytes", "10MB"), "default"),
+        (("--time", "sat 06:00", "--destination-domain", "www.example.com"), "video"),
+    ],
+)
+def test_a_packet_is_explained_at_its_time_with_its_sizes_and_name(run, tmp_path, options, policy):
+    (tmp_path / "p.toml").write_text(ASKING)
+    code, out, _ = run(
+        "policy", "explain", tmp_path / "p.toml", "--protocol", "udp", *options, "--json"
+    )
+    assert (code, json.loads(out)["policy"]) == (0, policy)
+
+
+def test_in_a_terminal_times_sizes_and_names_are_written_as_in_a_file(run, tmp_path):
+    (tmp_path / "p.toml").write_text(ASKING)
+    options = ("--time", "fri 21:59", "--flow-bytes", "20MB", "--packet-size", "1200")
+    _, out, _ = run("policy", "explain", tmp_path / "p.toml", "--protocol", "udp", *options)
+    assert "udp any > any, dscp cs0, time fri 21:59, packet size 1200, flow size 20MB" in out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()]
+    assert ["flow-bytes", "10MB-", "20MB"] in rows
+    assert ["night", "time", "fri 22:00-06:00 (UTC)", "fri 21:59"] in rows
+
+
+def test_without_a_time_it_is_explained_for_now(run, tmp_path):
+    (tmp_path / "p.toml").write_text(ASKING)
+    _, out, _ = run("policy", "explain", tmp_path / "p.toml", "--protocol", "udp", "--json")
+    packet = json.loads(out)["packet"]
+    assert parse_moment(packet["time"]) in range(7 * 24 * 60)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("time", "noon"),
+        ("packet-size", "small"),
+        ("flow-bytes", "10Mb"),
+        ("destination-domain", "*.a"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_its_name(run, tmp_path, option, value):
+    (tmp_path / "p.toml").write_text(ASKING)
+    options = ("--protocol", "udp", f"--{option}", value)
+    code, _, error = run("policy", "explain", tmp_path / "p.toml", *options)
+    assert code == 2
+    assert error.startswith(f"command line: --{option}: ")
 
 
 def test_an_unknown_link_is_refused(run, files):

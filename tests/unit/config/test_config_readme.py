@@ -17,7 +17,7 @@ BLOCKS = re.findall(
 CONFIGURATIONS = {
     re.search(r'^role = "(.+)"', block)[1]: block for block in BLOCKS if block.startswith("role")
 }
-FIRST, SHARED = (block for block in BLOCKS if block.startswith("[[policy]]"))
+FIRST, SHARED, HEAVY = (block for block in BLOCKS if block.startswith("[[policy]]"))
 
 
 @pytest.fixture
@@ -44,8 +44,12 @@ def test_the_configuration_is_taken(directory, role):
 
 @pytest.mark.parametrize(
     ("text", "names"),
-    [(FIRST, ["call", "bulk", "no-telnet", "default"]), (SHARED, ["web", "default"])],
-    ids=["first", "shared"],
+    [
+        (FIRST, ["call", "bulk", "no-telnet", "default"]),
+        (SHARED, ["web", "default"]),
+        (f'{HEAVY}\n[default]\nlinks = ["lte"]\n', ["heavy", "default"]),
+    ],
+    ids=["first", "shared", "heavy"],
 )
 def test_the_policy_files_are_taken(tmp_path, text, names):
     file = tmp_path / "policy.toml"

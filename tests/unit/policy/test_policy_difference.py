@@ -16,7 +16,16 @@ from mrouter.policy.difference import (
     read_tracked_flow,
 )
 from mrouter.policy.find import Flow
-from mrouter.policy.model import Bicast, Drop, Match, Policy, PolicyTable, PortRange, Steer
+from mrouter.policy.model import (
+    Bicast,
+    Drop,
+    Match,
+    Policy,
+    PolicyTable,
+    PortRange,
+    SizeRange,
+    Steer,
+)
 from mrouter.policy.prefix_sets import make_prefix_set
 from mrouter.policy.resolve import LinkSituation
 
@@ -154,6 +163,20 @@ def test_a_flow_that_met_a_dscp_has_it():
 def test_a_flow_that_missed_a_dscp_has_another():
     old, new = table(MARKED, CALL), table(replace(MARKED, action=WIFI), CALL)
     assert changes(old, new) == []
+
+
+SMALL = Policy("small", Match((17,), packet_sizes=(SizeRange(0, 200),)), WIFI)
+
+
+def test_a_flow_that_met_a_packet_size_may_miss_it_with_its_next_packet():
+    old, new = table(SMALL, CALL), table(MARKED, SMALL, CALL)
+    (found,) = changes(old, new, policy="small")
+    assert found == (("marked", "small", "call"), ("lte",))
+
+
+def test_a_flow_that_missed_a_packet_size_may_meet_it_with_its_next_packet():
+    old, new = table(SMALL, CALL), table(replace(SMALL, action=LTE), CALL)
+    assert changes(old, new) == [(("small", "call"), ("lte",))]
 
 
 def test_a_flow_of_a_policy_that_is_no_longer_known_is_passed_over():

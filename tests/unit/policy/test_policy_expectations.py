@@ -165,3 +165,38 @@ def test_each_policy_of_a_ready_file_is_expected_somewhere(name):
     policies = load_policies(READY / f"{name}.toml").policies
     file = tomllib.loads((READY / "tests" / f"{name}.toml").read_text())
     assert {p.name for p in policies} == {e["policy"] for e in file["expect"] if "policy" in e}
+
+
+ASKING = """
+[[policy]]
+name = "night"
+match = { time = "22:00-06:00" }
+links = ["lte"]
+[[policy]]
+name = "heavy"
+match = { flow-bytes = "10MB-", packet-size = "1000-" }
+links = ["lte"]
+[[policy]]
+name = "video"
+match = { destination-domain = "*.example.com" }
+links = ["lte"]
+[default]
+links = ["lte"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("packet", "policy"),
+    [
+        ('time = "mon 23:00"', "night"),
+        ("", "default"),
+        ('flow-bytes = "10MB"\npacket-size = 1000', "heavy"),
+        ('destination-domain = "WWW.example.com"', "video"),
+    ],
+)
+def test_a_packet_may_have_a_time_sizes_and_a_name(tmp_path, packet, policy):
+    (tmp_path / "p.toml").write_text(ASKING)
+    text = f'[[expect]]\nname = "x"\nprotocol = "udp"\npolicy = "{policy}"\n{packet}\n'
+    (tmp_path / "expect.toml").write_text(f'policies = "p.toml"\n{text}')
+    expectations = Expectations(tmp_path / "expect.toml")
+    assert expectations.judge(load_policies(expectations.policies)) == []

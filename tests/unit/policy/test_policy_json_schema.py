@@ -46,6 +46,11 @@ def policy_with(match):
         'ingress = "lan0"',
         'icmpv6-type = "echo-request"',
         'source-mac = "02:00:00:00:00:0A"',
+        'time = ["6:00-09:30", "22:00-24:00"], weekday = "Mon - fri"',
+        'packet-size = ["0-200", 300, "1000-"]',
+        'flow-bytes = ["0-500 kB", "10MB-"]',
+        'destination-domain = ["Example.com", "*.example.net"]',
+        'not-time = "22:00-06:00", not-weekday = ["sun"]',
     ],
 )
 def test_every_form_of_a_condition_is_valid(validator, match):
@@ -68,6 +73,11 @@ def test_every_form_of_a_condition_is_valid(validator, match):
         'destnation = "2001:db8::/32"',
         'destination_port = "80"',
         'source-mac = "02:00"',
+        'time = "6-9"',
+        'destination-domain = "www.*.com"',
+        'flow-bytes = "10MB"',
+        'packet-size = "small"',
+        'weekday = "monday"',
     ],
 )
 def test_a_wrong_condition_is_not_valid(validator, match):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mrouter.policy.load import load_policies
-from mrouter.policy.model import Drop, Match, Policy, PolicyTable, PortRange
+from mrouter.policy.model import Drop, Match, Policy, PolicyTable, PortRange, WeekSpan
 from mrouter.policy.prefix_sets import make_prefix_set
 from mrouter.policy.table_codec import decode_table, encode_table
 
@@ -31,6 +31,7 @@ def test_a_match_arrives_with_its_sets_and_what_it_keeps_out():
         destination_ports=(PortRange(1, 2),),
         destination_prefixes=(IPv6Network("2001:db8::/32"),),
         source_sets=(company,),
+        times=(WeekSpan(0, 59, "UTC"),),
         none_of=Match(dscp=(46,)),
     )
     table = PolicyTable((Policy("p", match, Drop(), 46),))
