@@ -19,6 +19,9 @@ app.add_typer(lab, name="lab")
 policy = typer.Typer(help="See what a policy file does, before it does it.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
 
+link = typer.Typer(help="Set a link aside while it still works.", no_args_is_help=True)
+app.add_typer(link, name="link")
+
 ConfigPath = Annotated[Path, typer.Argument(metavar="FILE", help="A configuration file.")]
 SocketOption = Annotated[
     Path, typer.Option("--socket", help="The agent's control socket.", metavar="PATH")
@@ -93,6 +96,29 @@ def flows(
     from mrouter.policy_command import show_flows
 
     show_flows(socket, watch, as_json)
+
+
+LinkName = Annotated[str, typer.Argument(metavar="LINK", help="The link's name.")]
+
+
+@link.command("drain")
+def link_drain(name: LinkName, socket: SocketOption = DEFAULT_SOCKET) -> None:
+    """Have the running mobile router move all flows off LINK, and end its bindings.
+
+    It returns when the home agent sends nothing by it any more: LINK may be switched off then.
+    Exit code 1 if it is still in use after ten seconds, as there is no other link, for one.
+    """
+    from mrouter.link_command import drain
+
+    raise typer.Exit(drain(name, socket))
+
+
+@link.command("undrain")
+def link_undrain(name: LinkName, socket: SocketOption = DEFAULT_SOCKET) -> None:
+    """Have the running mobile router use LINK again."""
+    from mrouter.link_command import undrain
+
+    undrain(name, socket)
 
 
 @policy.command("check")

@@ -72,6 +72,8 @@ def find_down(status: Mapping[str, Any]) -> dict[str, str]:
             down[link["name"]] = f"down: {link['reason']}"
         elif link["quality"] is not None and link["quality"]["state"] == "down":
             down[link["name"]] = "silent: its probes are not answered"
+        elif not mine and link["name"] in status["drained"]:
+            down[link["name"]] = "up, but drained"
         elif not any(binding["usable"] for binding in mine):
             states = " and ".join(dict.fromkeys(binding["state"] for binding in mine))
             down[link["name"]] = f"up, but {states or 'not bound'}"

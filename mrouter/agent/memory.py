@@ -153,13 +153,15 @@ def decode_correspondent_memory(content: Any) -> CorrespondentNodeMemory:
 class MobileRouterMemory:
     """What a mobile router's next run takes over: bindings that carry traffic, and where they are.
 
-    ``routes`` are those at correspondent nodes, ``names`` the addresses of policies' domain names.
+    ``routes`` are those at correspondent nodes, ``names`` the addresses of policies' domain names,
+    ``drained`` the links that an operator has set aside.
     """
 
     home_agent: IPv6Address
     bindings: tuple[UpdateListEntry, ...]
     routes: tuple[RouteEntry, ...] = ()
     names: tuple[KnownName, ...] = ()
+    drained: tuple[str, ...] = ()
 
 
 def encode_router_memory(memory: MobileRouterMemory) -> dict[str, Any]:
@@ -176,6 +178,7 @@ def encode_router_memory(memory: MobileRouterMemory) -> dict[str, Any]:
             if route.binding.usable
         ],
         "names": [[name, str(address), until] for name, address, until in memory.names],
+        "drained": list(memory.drained),
     }
 
 
@@ -195,6 +198,7 @@ def decode_router_memory(content: Any) -> MobileRouterMemory:
             (str(name), ip_address(address), float(until))
             for name, address, until in content.get("names", ())
         ),
+        drained=tuple(map(str, content.get("drained", ()))),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.base import Agent, Traffic
+from mrouter.agent.drained_links import DrainedLinks
 from mrouter.agent.flows import list_flows
 from mrouter.agent.journal import note
 from mrouter.agent.link_measures import LinkMeasures
@@ -121,6 +122,9 @@ class MobileRouterAgent(Agent):
         memory = self._memory.load(decode_router_memory)
         self._role = self._restore_role(memory)
         names = () if memory is None else memory.names
+        self._drained = DrainedLinks(
+            (link.name for link in config.links), () if memory is None else memory.drained
+        )
         self._families = tuple(Family) if self._settings.ipv4_prefixes else (Family.IPV6,)
         self._names = NameWatch(
             self._dataplane, self._events, self._families, names, lambda: self._process(())
@@ -249,7 +253,7 @@ class MobileRouterAgent(Agent):
             for address in link.addresses
             if not self._prober.is_down(link.name, address)
         )
-        return [EgressChanged(addresses)]
+        return [EgressChanged(self._drained.leave_out(addresses))]
 
     def _stop_events(self) -> list[Event]:
         return [StopRequested(self._mobile.deregister_on_stop)]
@@ -303,7 +307,9 @@ class MobileRouterAgent(Agent):
     def _remember(self) -> Any:
         role, names = self._role, self._names.list_rows()
         return encode_router_memory(
-            MobileRouterMemory(role.home_agent, role.entries, role.routes, names)
+            MobileRouterMemory(
+                role.home_agent, role.entries, role.routes, names, self._drained.names
+            )
         )
 
     def _home_networks(self) -> tuple[IPv6Network, ...]:
@@ -393,6 +399,10 @@ class MobileRouterAgent(Agent):
             active = self._policies.steering.list_links(choose_paths(self._find_paths()))
             ipv4 = bool(self._settings.ipv4_prefixes)
             return await asyncio.to_thread(list_flows, self._policies.names, active, ipv4=ipv4)
+        if self._drained.obey(command):
+            self._process(self._links_changed(), apply=True)
+            self._save()
+            return list(self._drained.names)
         if command == "policies":
             return await asyncio.to_thread(encode_table, self._policies.table)
         return await super()._answer(command)
@@ -407,6 +417,7 @@ class MobileRouterAgent(Agent):
             "route_optimization": self._optimization.value,
             "prefixes": [str(prefix) for prefix in self._settings.prefixes],
             "ipv4_prefixes": describe_ipv4(self._settings.ipv4_prefixes, self._role.ipv4_states),
+            "drained": list(self._drained.names),
             "home_prefixes": [describe_prefix(each) for each in self._prefix_watch.prefixes],
             "links": describe_links(
                 self._links,

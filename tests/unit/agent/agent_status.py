@@ -93,6 +93,7 @@ def make_mobile_router(**changes):
         "routes": [],
         "measures": {"cheapest": {"sat": 1, "lte": 4}},
         "waiting": {"packets": 2, "dropped": 3},
+        "drained": [],
         "policies": [
             {
                 "name": "call",

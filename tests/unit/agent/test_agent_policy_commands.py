@@ -402,3 +402,9 @@ def test_the_agent_says_what_keeps_policies_from_links(tmp_path):
     assert situation.held["call"] == {"sat": "held down, 12 s to go"}
     assert situation.measures == {Choice.CHEAPEST: {"sat": 1, "lte": 4}}
     assert situation.down == {"sat": "down: no carrier"}
+
+
+def test_a_drained_link_without_a_binding_is_down_for_that_reason():
+    links = [make_link("lte"), make_link("sat")]
+    status = make_mobile_router(links=links, bindings=[make_binding("lte")], drained=["sat"])
+    assert find_down(status) == {"sat": "up, but drained"}
