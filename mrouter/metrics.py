@@ -150,13 +150,19 @@ def _make_mobile_router(status: dict[str, Any]) -> Iterator[Metric]:
         "Lifetime left of the link's binding, 0 without one.",
         labels=["link"],
     )
+    tunnel = GaugeMetricFamily(
+        "mrouter_link_tunnel_mtu_bytes",
+        "The largest packet that the link's tunnel takes, 0 without a tunnel.",
+        labels=["link"],
+    )
     for link in status["links"]:
+        tunnel.add_metric([link["name"]], link["tunnel_mtu"] or 0)
         usable = [b for b in status["bindings"] if b["link"] == link["name"] and b["usable"]]
         up.add_metric([link["name"]], float(link["up"]))
         registered.add_metric([link["name"]], float(bool(usable)))
         left = max((binding["lifetime_left"] for binding in usable), default=0.0)
         lifetime.add_metric([link["name"]], left)
-    yield from (up, registered, lifetime)
+    yield from (up, registered, lifetime, tunnel)
     yield from _make_quotas(status)
     yield from _make_quality(status["links"])
     yield from _make_traffic(

@@ -38,8 +38,8 @@ def render_status(status: dict[str, Any]) -> RenderableType:
 
 
 def _render_links(status: dict[str, Any]) -> Table:
-    names = ("link", "interface", "state", "round trip", "lost", "gateway", "sent", "received")
-    table = make_table("Links", *names)
+    headings = ("round trip", "lost", "gateway", "tunnel MTU", "sent", "received")
+    table = make_table("Links", "link", "interface", "state", *headings)
     for link in status["links"]:
         table.add_row(
             link["name"],
@@ -47,6 +47,7 @@ def _render_links(status: dict[str, Any]) -> Table:
             _describe_state(link),
             *_describe_quality(link["quality"]),
             link["gateway"] or "-",
+            str(link["tunnel_mtu"] or "-"),
             format_bytes(link["uplink"]["bytes"]),
             format_bytes(link["downlink"]["bytes"]),
         )

@@ -14,7 +14,9 @@ from mrouter import __version__
 from mrouter.agent.journal import note, note_exception
 from mrouter.agent.memory import MemoryFile
 from mrouter.agent.messenger import Messenger
+from mrouter.agent.path_mtu import PathMtuWatch, TunnelKnowledge
 from mrouter.agent.privileges import require_capabilities
+from mrouter.agent.serve_metrics import serve_metrics
 from mrouter.control import ControlError, ControlServer
 from mrouter.dataplane import marks
 from mrouter.dataplane.linux import LinuxDataplane, choose_encapsulation
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
     from mrouter.config.model import Config
     from mrouter.dataplane.state import DataplaneState
-    from mrouter.metrics import MetricsServer
+    from mrouter.links.outer_sender import Tunnel
     from mrouter.protocol.events import Effect, Event
     from mrouter.wire.messages import Packet
     from mrouter.wire.packet import Signer
@@ -82,6 +84,8 @@ class Agent(ABC):
         wanted = Encapsulation.__members__.get(config.encapsulation.name)
         self._encapsulation = choose_encapsulation(wanted)
         self._dataplane = LinuxDataplane()
+        tunnels = TunnelKnowledge(self._find_path_mtu, self._find_tunnel, self._on_path_mtu)
+        self._path_mtus = PathMtuWatch(self._encapsulation, tunnels, self._events)
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._link_timer: asyncio.TimerHandle | None = None
@@ -115,6 +119,14 @@ class Agent(ABC):
 
         :raises FileError: if a file is wrong; then nothing has changed.
         """
+
+    @abstractmethod
+    def _find_path_mtu(self, packet: TunnelledPacket) -> int | None:
+        """Return what the path of ``packet`` is believed to take; None if it was not sent here."""
+
+    @abstractmethod
+    def _find_tunnel(self, slot: int, destination: IPv6Address) -> Tunnel | None:
+        """Return the tunnel by which a packet for ``destination`` goes that has ``slot``."""
 
     def _find_signer(self, home_address: IPv6Address, packet: Packet) -> Signer | None:
         """Return the signer for messages about ``home_address``."""
@@ -182,18 +194,20 @@ class Agent(ABC):
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         loop.add_reader(self._messenger.fileno(), self._on_packets)
         loop.add_reader(self._monitor.fileno(), self._on_link_news)
+        self._path_mtus.open(loop)
         self._open(loop)
         note("started", role=self.role_name, version=__version__)
         metrics = None
         try:
             self._process([*self._start_events(), *self._links_changed()], apply=True)
-            metrics = self._serve_metrics(loop)
+            metrics = serve_metrics(self._config.metrics, self.describe, loop)
             await self._stopped.wait()
             self._process(self._stop_events())
             self._save()
         finally:
             loop.remove_reader(self._messenger.fileno())
             loop.remove_reader(self._monitor.fileno())
+            self._path_mtus.close(loop)
             self._close(loop)
             if metrics is not None:
                 await asyncio.to_thread(metrics.stop)
@@ -242,25 +256,6 @@ class Agent(ABC):
     def _now(self) -> Instant:
         return Instant(time.monotonic(), time.time())
 
-    def _serve_metrics(self, loop: asyncio.AbstractEventLoop) -> MetricsServer | None:
-        if self._config.metrics is None:
-            return None
-        # large, and only needed once the vehicle is on the road
-        from mrouter.metrics import MetricsServer
-
-        async def read() -> dict[str, Any]:
-            return self.describe()
-
-        def read_status() -> dict[str, Any]:
-            return asyncio.run_coroutine_threadsafe(read(), loop).result(timeout=5.0)
-
-        try:
-            return MetricsServer(self._config.metrics, read_status)
-        except OSError as error:
-            # no reason to keep a vehicle off the road
-            note("metrics-unavailable", logging.ERROR, error=str(error))
-            return None
-
     def _on_packets(self) -> None:
         events: list[Event] = []
         for incoming in self._messenger.receive(_RECEIVE_BATCH, self._local_addresses):
@@ -283,6 +278,9 @@ class Agent(ABC):
     def _on_timer(self) -> None:
         self._timer = None
         self._process([TimerFired()])
+
+    def _on_path_mtu(self) -> None:
+        self._process([], apply=True)
 
     def _on_link_news(self) -> None:
         if self._monitor.drain() and self._link_timer is None:

@@ -11,12 +11,15 @@ from mrouter.agent.base import Agent, Traffic
 from mrouter.agent.binding_traffic import BindingTraffic
 from mrouter.agent.journal import note
 from mrouter.agent.memory import decode_correspondent_memory, encode_correspondent_memory
+from mrouter.agent.tunnel_paths import find_narrow_paths
 from mrouter.control import ControlError
 from mrouter.dataplane.correspondent_node import CorrespondentNodeView, build_correspondent_node
+from mrouter.dataplane.path_mtu import MINIMUM_MTU
 from mrouter.dataplane.state import RouteOptimization
 from mrouter.dataplane.xfrm import require_mip6
 from mrouter.errors import DataplaneError
 from mrouter.links.egress import find_interface_of
+from mrouter.links.outer_sender import Tunnel
 from mrouter.links.packet_errors import PacketErrorSocket, PacketErrorType
 from mrouter.protocol.correspondent_node import CorrespondentNode
 from mrouter.protocol.events import (
@@ -28,6 +31,7 @@ from mrouter.wire.tunnelled import parse_unreachable
 
 if TYPE_CHECKING:
     import asyncio
+    from ipaddress import IPv6Address
 
     from mrouter.config.model import CorrespondentNodeConfig
     from mrouter.dataplane.state import DataplaneState
@@ -47,6 +51,7 @@ class CorrespondentNodeAgent(Agent):
         """
         super().__init__(config, str(config.settings.address))
         self._settings = config.settings
+        self._mtu = MINIMUM_MTU  # until the interface is looked at
         self._optimization = RouteOptimization[config.route_optimization.name]
         require_mip6(self._optimization)
         self._role = CorrespondentNode(config.settings, random.SystemRandom())
@@ -64,6 +69,32 @@ class CorrespondentNodeAgent(Agent):
             # it may be time to ask for a binding's refresh
             event = self._traffic.look(self._role.entries, self._role.routes)
         return self._role.handle(event, now)
+
+    def _find_path_mtu(self, packet: TunnelledPacket) -> int | None:
+        ends = packet.source, packet.inner_destination, packet.destination
+        known = any(
+            (self._settings.address, entry.home_address, entry.care_of_address) == ends
+            for entry in self._role.entries
+        )
+        return self._path_mtu(packet.destination) if known else None
+
+    def _find_tunnel(self, slot: int, destination: IPv6Address) -> Tunnel | None:
+        return next(
+            (
+                Tunnel(
+                    self._settings.address,
+                    entry.care_of_address,
+                    self._path_mtu(entry.care_of_address),
+                )
+                for entry in self._role.routes
+                if entry.home_address == destination
+            ),
+            None,
+        )
+
+    def _path_mtu(self, care_of_address: IPv6Address) -> int:
+        learnt = self._path_mtus.learnt.find(self._settings.address, care_of_address)
+        return self._mtu if learnt is None else min(self._mtu, learnt)
 
     def _next_deadline(self) -> float | None:
         deadline = self._role.next_deadline()
@@ -102,14 +133,19 @@ class CorrespondentNodeAgent(Agent):
         raise ControlError("a correspondent node reads its file when it starts: restart it")
 
     def _build(self) -> DataplaneState:
+        device = self._find_device()
+        self._mtu = self._snapshot.interfaces[device].mtu
+        learnt = self._path_mtus.learnt.list_from(self._settings.address)
         return build_correspondent_node(
             CorrespondentNodeView(
                 encapsulation=self._encapsulation,
                 address=self._settings.address,
-                device=self._find_device(),
+                device=device,
                 bindings=self._role.entries,
                 routes=self._role.routes,
                 optimization=self._optimization,
+                mtu=self._mtu,
+                narrow=find_narrow_paths(learnt, self._mtu, self._snapshot),
             )
         )
 

@@ -13,13 +13,17 @@ from mrouter.agent.base import NO_TRAFFIC, Agent, Traffic
 from mrouter.agent.duplicates import DuplicateDetector
 from mrouter.agent.journal import note
 from mrouter.agent.memory import decode_home_memory, encode_home_memory
+from mrouter.agent.router_status import describe_mtu
+from mrouter.agent.tunnel_paths import find_narrow_paths
 from mrouter.control import ControlError
 from mrouter.dataplane.home_agent import HomeAgentView, build_home_agent
+from mrouter.dataplane.path_mtu import MINIMUM_MTU
 from mrouter.dataplane.state import IPv4Exit
 from mrouter.errors import DataplaneError
 from mrouter.links.anycast import AnycastMembership
 from mrouter.links.egress import find_interface_of
 from mrouter.links.home_link import HomeLink
+from mrouter.links.outer_sender import Tunnel
 from mrouter.protocol.events import (
     AdvertiseNeighbour,
     CheckDuplicate,
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from mrouter.protocol.events import DuplicateChecked, Effect, Event, Instant
     from mrouter.wire.messages import Packet
     from mrouter.wire.traffic_selectors import TrafficSelector
+    from mrouter.wire.tunnelled import TunnelledPacket
 
 
 class HomeAgentAgent(Agent):
@@ -58,6 +63,7 @@ class HomeAgentAgent(Agent):
         super().__init__(config, str(config.settings.address))
         self._settings = config.settings
         self._ipv4_exit = IPv4Exit[config.ipv4_exit.name]
+        self._mtu = MINIMUM_MTU  # until the interface is looked at
         self._role = HomeAgent(config.settings, self._now())
         memory = self._memory.load(decode_home_memory)
         if memory is not None:
@@ -140,18 +146,42 @@ class HomeAgentAgent(Agent):
         option = find_option(packet.message, MnHaAuthentication)
         return None if option is None else self._signers.get((home_address, option.spi))
 
+    def _find_path_mtu(self, packet: TunnelledPacket) -> int | None:
+        if packet.source != self._settings.address:
+            return None
+        known = any(
+            entry.care_of_address == packet.destination
+            and _is_served(entry, packet.inner_destination)
+            for entry in self._role.entries
+        )
+        return self._path_mtu(packet.destination) if known else None
+
+    def _find_tunnel(self, slot: int, destination: IPv6Address) -> Tunnel | None:
+        entries = [entry for entry in self._role.entries if _is_served(entry, destination)]
+        # what has no slot of this mobile router's goes by the primary care-of address
+        entry = min(entries, key=lambda e: (e.slot != slot, e.ifpri, e.slot), default=None)
+        if entry is None:
+            return None
+        address = entry.care_of_address
+        return Tunnel(self._settings.address, address, self._path_mtu(address))
+
+    def _path_mtu(self, care_of_address: IPv6Address) -> int:
+        learnt = self._path_mtus.learnt.find(self._settings.address, care_of_address)
+        return self._mtu if learnt is None else min(self._mtu, learnt)
+
     async def _reload(self) -> list[Event]:
         raise ControlError("a home agent reads its file when it starts: restart it")
 
     def _build(self) -> DataplaneState:
         device = self._find_device()
+        self._mtu = self._snapshot.interfaces[device].mtu
+        learnt = self._path_mtus.learnt.list_from(self._settings.address)
         return build_home_agent(
             HomeAgentView(
                 encapsulation=self._encapsulation,
                 address=self._settings.address,
                 local_addresses=(self._settings.address, *self._anycast),
                 device=device,
-                mtu=self._snapshot.interfaces[device].mtu,
                 served=self._served,
                 bindings=self._role.entries,
                 home_link=self._settings.home_link,
@@ -160,6 +190,8 @@ class HomeAgentAgent(Agent):
                 at_home=self._at_home,
                 served_ipv4=self._served_ipv4,
                 ipv4_exit=self._ipv4_exit,
+                mtu=self._mtu,
+                narrow=find_narrow_paths(learnt, self._mtu, self._snapshot, self._served),
             )
         )
 
@@ -245,6 +277,7 @@ class HomeAgentAgent(Agent):
                     "slot": entry.slot,
                     "prefixes": [str(prefix) for prefix in entry.prefixes],
                     "ipv4_prefixes": [str(prefix) for prefix in entry.ipv4_prefixes],
+                    **describe_mtu(self._path_mtu(entry.care_of_address)),
                     "lifetime_left": round(entry.expires_at - now, 3),
                 }
                 for entry in self._role.entries
@@ -278,6 +311,10 @@ def _describe_selector(selector: TrafficSelector) -> dict[str, str]:
         if (both_ends := getattr(selector, each.name)) is not None
         for first, last in [both_ends]
     }
+
+
+def _is_served(entry: CacheEntry, address: IPv6Address) -> bool:
+    return address == entry.home_address or any(address in prefix for prefix in entry.prefixes)
 
 
 def _binding_of(packet: Packet) -> tuple[IPv6Address | None, int | None]:

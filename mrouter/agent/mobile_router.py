@@ -35,17 +35,16 @@ from mrouter.agent.router_status import (
     describe_prefix,
     describe_routes,
 )
+from mrouter.agent.tunnel_paths import find_optimized, find_paths, rank_entry
 from mrouter.agent.waiting import Waiting
 from mrouter.control import ControlError
 from mrouter.dataplane.family import Family
 from mrouter.dataplane.mobile_router import (
     HomePath,
     MobileRouterView,
-    TunnelPath,
     build_mobile_router,
     choose_paths,
 )
-from mrouter.dataplane.optimized_routes import choose_optimized
 from mrouter.dataplane.state import RouteOptimization
 from mrouter.dataplane.steering import LinkFacts
 from mrouter.dataplane.xfrm import require_mip6
@@ -57,6 +56,7 @@ from mrouter.links.egress import (
     find_up_interface,
 )
 from mrouter.links.home_link import HomeLink
+from mrouter.links.outer_sender import Tunnel
 from mrouter.links.packet_errors import PacketErrorSocket, PacketErrorType
 from mrouter.loader import ConfigLoading
 from mrouter.policy.table_codec import encode_table
@@ -81,14 +81,17 @@ from mrouter.wire.home_discovery import PrefixAdvertisement
 from mrouter.wire.icmpv6 import parse_unrecognized_mobility_header
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from ipaddress import IPv6Address
 
     from mrouter.config.model import MobileRouterConfig
+    from mrouter.dataplane.mobile_router import TunnelPath
+    from mrouter.dataplane.optimized_routes import OptimizedRoute
     from mrouter.dataplane.state import DataplaneState
     from mrouter.policy.model import PolicyTable
-    from mrouter.protocol.bindings import UpdateListEntry
     from mrouter.protocol.events import Effect, Event, Instant
     from mrouter.wire.messages import Packet
+    from mrouter.wire.tunnelled import TunnelledPacket
 
 #: How often links are compared, in seconds, while a policy goes by what is measured of them.
 _MEASURE_INTERVAL = 1.0
@@ -234,6 +237,33 @@ class MobileRouterAgent(Agent):
     def _find_interface(self, link: str | None) -> str | None:
         return next((item.interface for item in self._mobile.links if item.name == link), None)
 
+    def _list_tunnels(self) -> tuple[tuple[TunnelPath, IPv6Address], ...]:
+        """Return each tunnel's path and far end."""
+        paths = self._find_paths()
+        return (
+            *((path, self._role.home_agent) for path in paths),
+            *((route.path, route.correspondent) for route in self._find_optimized(paths)),
+        )
+
+    def _find_path_mtu(self, packet: TunnelledPacket) -> int | None:
+        if not any(packet.inner_source in network for network in self._home_networks()):
+            return None
+        ends = packet.source, packet.destination
+        return next(
+            (path.mtu for path, far in self._list_tunnels() if (path.care_of_address, far) == ends),
+            None,
+        )
+
+    def _find_tunnel(self, slot: int, destination: IPv6Address) -> Tunnel | None:
+        return next(
+            (
+                Tunnel(path.care_of_address, far, path.mtu)
+                for path, far in self._list_tunnels()
+                if path.slot == slot and far in (self._role.home_agent, destination)
+            ),
+            None,
+        )
+
     def _find_links(self) -> None:
         self._links_towards = self._role.home_agent
         self._links = find_egress_links(
@@ -339,7 +369,7 @@ class MobileRouterAgent(Agent):
                 size_steps=self._policies.steering.size_steps,
                 known_names=self._names.list_known(),
                 correspondents=self._list_correspondents(),
-                optimized=choose_optimized(self._role.routes, paths),
+                optimized=self._find_optimized(paths),
                 optimization=self._optimization,
                 home_path=self._find_home_path(),
                 waiting=self._waiting.device,
@@ -361,21 +391,11 @@ class MobileRouterAgent(Agent):
         return device
 
     def _find_paths(self) -> tuple[TunnelPath, ...]:
-        links = {link.name: link for link in self._links if link.up}
-        return tuple(
-            TunnelPath(
-                slot=entry.slot,
-                link=entry.link,
-                interface=entry.interface,
-                care_of_address=entry.care_of_address,
-                gateway=links[entry.link].gateway,
-                mtu=links[entry.link].mtu,
-                usable=entry.usable,
-                ipv4=bool(entry.ipv4_prefixes),
-            )
-            for entry in sorted(self._role.entries, key=_preference)
-            if entry.link in links and entry.care_of_address in links[entry.link].addresses
-        )
+        learnt = self._path_mtus.learnt
+        return find_paths(self._role.entries, self._links, self._role.home_agent, learnt)
+
+    def _find_optimized(self, paths: Iterable[TunnelPath]) -> tuple[OptimizedRoute, ...]:
+        return find_optimized(self._role.routes, paths, self._links, self._path_mtus.learnt)
 
     def _forwarding_succeeded(self) -> None:
         # what was counted until now was sent as it was before; not earlier, for a failover must
@@ -410,7 +430,8 @@ class MobileRouterAgent(Agent):
     def _describe(self, counters: Traffic) -> dict[str, Any]:
         self._policies.count_usage(self._dataplane)
         now = time.monotonic()
-        up = choose_paths(self._find_paths())
+        paths = self._find_paths()
+        up = choose_paths(paths)
         return {
             "home_address": str(self._settings.home_address),
             "home_agent": str(self._role.home_agent),
@@ -422,16 +443,15 @@ class MobileRouterAgent(Agent):
             "links": describe_links(
                 self._links,
                 self._mobile.links,
+                paths,
                 counters,
                 self._quotas.describe(),
                 self._prober.describe,
             ),
             "bindings": [
-                describe_entry(entry, now) for entry in sorted(self._role.entries, key=_preference)
+                describe_entry(entry, now) for entry in sorted(self._role.entries, key=rank_entry)
             ],
-            "routes": describe_routes(
-                self._role.routes, choose_optimized(self._role.routes, self._find_paths()), now
-            ),
+            "routes": describe_routes(self._role.routes, self._find_optimized(paths), now),
             "waiting": self._waiting.describe(),
             **self._policies.describe(up, self._role.flow_states, now),
         }
@@ -441,7 +461,3 @@ def _find_fixed(config: MobileRouterConfig) -> MobileRouterConfig:
     """Return ``config`` without what may change while the agent runs."""
     settings = replace(config.settings, correspondents=())
     return replace(config, settings=settings, policy=Path(), push_policies=True)
-
-
-def _preference(entry: UpdateListEntry) -> tuple[int, int]:
-    return entry.ifpri, entry.slot

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
+from mrouter.agent.token_bucket import TokenBucket
 from mrouter.wire.constants import BindingErrorStatus
 from mrouter.wire.icmpv6 import serialize_parameter_problem
 from mrouter.wire.messages import BindingError, Packet
@@ -29,8 +30,7 @@ class ParseAnswerer:
     def __init__(self, fmt: WireFormat) -> None:
         """Answer in ``fmt``."""
         self._format = fmt
-        self._tokens = _BURST
-        self._filled_at = 0.0
+        self._tokens = TokenBucket(_RATE, _BURST)
 
     def answer(
         self, error: ParseError, invoking: bytes, local: Container[IPv6Address], now: float
@@ -42,7 +42,7 @@ class ParseAnswerer:
         """
         if not isinstance(error, UnknownMessageType | ParameterProblem):
             return None
-        if error.destination not in local or not self._take_token(now):
+        if error.destination not in local or not self._tokens.take(now):
             return None
         if isinstance(error, ParameterProblem):
             return serialize_parameter_problem(
@@ -52,11 +52,3 @@ class ParseAnswerer:
             BindingErrorStatus.UNRECOGNIZED_MH_TYPE, error.home_address or _UNSPECIFIED
         )
         return serialize_packet(Packet(error.destination, error.source, message), self._format)
-
-    def _take_token(self, now: float) -> bool:
-        self._tokens = min(_BURST, self._tokens + (now - self._filled_at) * _RATE)
-        self._filled_at = now
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mrouter.agent.base import NO_TRAFFIC, Traffic
+from mrouter.dataplane.path_mtu import find_tunnel_mtu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from mrouter.agent.usage import UsageLedger
     from mrouter.config.model import LinkConfig
+    from mrouter.dataplane.mobile_router import TunnelPath
     from mrouter.dataplane.optimized_routes import OptimizedRoute
     from mrouter.links.egress import EgressLink
     from mrouter.protocol.bindings import RouteEntry, UpdateListEntry
@@ -31,18 +33,23 @@ def describe_prefix(prefix: HomePrefix) -> dict[str, Any]:
 def describe_links(
     links: Iterable[EgressLink],
     configured: Iterable[LinkConfig],
+    paths: Iterable[TunnelPath],
     counters: Traffic,
     quotas: Mapping[str, dict[str, Any]],
     describe_probes: Callable[[str], dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Return how the egress links are, what has gone by them, and how their ``quotas`` stand.
 
-    ``describe_probes`` says how a link's probes fare.
+    ``paths`` tell what their tunnels take, ``describe_probes`` says how a link's probes fare.
     """
     costs = {link.name: link.cost for link in configured}
+    mtus: dict[str, int] = {}
+    for path in paths:
+        mtus[path.link] = min(path.mtu, mtus.get(path.link, path.mtu))
     return [
         {
             **_describe_link(link, counters),
+            **describe_mtu(mtus.get(link.name)),
             "cost": costs[link.name],
             "quota": quotas.get(link.name),
             **describe_probes(link.name),
@@ -63,6 +70,12 @@ def _describe_link(link: EgressLink, counters: Traffic) -> dict[str, Any]:
         "uplink": counters.get(f"uplink-{link.name}", NO_TRAFFIC),
         "downlink": counters.get(f"downlink-{link.name}", NO_TRAFFIC),
     }
+
+
+def describe_mtu(path_mtu: int | None) -> dict[str, int | None]:
+    """Return what a path takes, and the tunnel in it; None where there is no tunnel."""
+    tunnel_mtu = None if path_mtu is None else find_tunnel_mtu(path_mtu)
+    return {"path_mtu": path_mtu, "tunnel_mtu": tunnel_mtu}
 
 
 def describe_entry(entry: UpdateListEntry, now: float) -> dict[str, Any]:
@@ -95,7 +108,7 @@ def describe_ipv4(
 def describe_routes(
     routes: Iterable[RouteEntry], optimized: Iterable[OptimizedRoute], now: float
 ) -> list[dict[str, Any]]:
-    """Return the bindings at correspondent nodes; those ``optimized`` are in use."""
+    """Return the bindings at correspondent nodes, and which of them are in use."""
     in_use = {(route.correspondent, route.path.care_of_address) for route in optimized}
     return [
         {

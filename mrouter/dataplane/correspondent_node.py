@@ -14,6 +14,13 @@ from typing import TYPE_CHECKING
 from mrouter.dataplane import fragments, marks, mip6
 from mrouter.dataplane.fragments import has_mark, set_mark
 from mrouter.dataplane.nft import Chain, NftSet, NftTable
+from mrouter.dataplane.path_mtu import (
+    SYN,
+    NarrowPath,
+    NarrowTunnels,
+    group_networks,
+    make_narrow_routing,
+)
 from mrouter.dataplane.state import (
     DataplaneState,
     Encapsulation,
@@ -40,7 +47,8 @@ class CorrespondentNodeView:
     Packets are taken from every care-of address of ``bindings``, and sent to those of ``routes``,
     at most one for a home address. A home address without goes by the ordinary routes, through its
     home agent. ``device`` has ``address`` (formal: an encapsulating route must name a device; the
-    outer packet is routed again).
+    outer packet is routed again). ``mtu`` is what ``device`` takes, ``narrow`` are the paths
+    that take less.
     """
 
     encapsulation: Encapsulation
@@ -49,6 +57,8 @@ class CorrespondentNodeView:
     bindings: tuple[CacheEntry, ...]
     routes: tuple[CacheEntry, ...]
     optimization: RouteOptimization = RouteOptimization.TUNNEL
+    mtu: int = 1500
+    narrow: tuple[NarrowPath, ...] = ()
 
     @property
     def by_headers(self) -> bool:
@@ -70,6 +80,9 @@ def build_correspondent_node(view: CorrespondentNodeView) -> DataplaneState:
         # a socket's own look-up, before the output hook can mark the packet: so it knows what
         # fits into the tunnel
         rules.add(Rule(marks.PRIMARY_TABLE, 0, marks.OUTER, input_interface="lo"))
+        narrow_routes, narrow_rules = make_narrow_routing(view.encapsulation, view.narrow)
+        routes |= narrow_routes
+        rules |= narrow_rules
     return DataplaneState(
         table=_build_table(view, chosen),
         routes=frozenset(routes),
@@ -127,11 +140,20 @@ def _build_table(view: CorrespondentNodeView, routes: tuple[CacheEntry, ...]) ->
         ),
         *([mip6.make_correspondent_node_set(view.bindings)] if view.by_headers else []),
     )
+    narrow = _find_narrow_tunnels(view, routes)
     counters = (*fragments.BASE_COUNTERS, "optimized_received", "optimized_sent")
-    return NftTable(counters, sets, _build_chains(view))
+    return NftTable(counters, (*sets, *narrow.make_sets()), _build_chains(view, narrow))
 
 
-def _build_chains(view: CorrespondentNodeView) -> tuple[Chain, ...]:
+def _find_narrow_tunnels(
+    view: CorrespondentNodeView, routes: tuple[CacheEntry, ...]
+) -> NarrowTunnels:
+    mtus = {path.destination: path.mtu for path in view.narrow}
+    tunnels = [(0, entry.care_of_address, (IPv6Network(entry.home_address),)) for entry in routes]
+    return NarrowTunnels(view.encapsulation, view.mtu, group_networks(tunnels, mtus))
+
+
+def _build_chains(view: CorrespondentNodeView, narrow: NarrowTunnels) -> tuple[Chain, ...]:
     address = view.address
     report = f"{_REPORTS} log group {fragments.SIGNALLING_GROUP}"
     return (
@@ -174,7 +196,7 @@ def _build_chains(view: CorrespondentNodeView) -> tuple[Chain, ...]:
                 "accept",
             ),
         ),
-        Chain("inner", (set_mark(0, 0),)),
+        Chain("inner", (f"{SYN} jump clamp_up", set_mark(0, 0))),
         Chain("output", ("ip6 daddr @mobile goto out",), "type route hook output priority mangle;"),
         Chain(
             "out",
@@ -192,12 +214,8 @@ def _build_chains(view: CorrespondentNodeView) -> tuple[Chain, ...]:
         ),
         # the changed mark has the packet routed again, by the ordinary routes
         Chain("plain", (set_mark(0, marks.OUTER),)),
-        Chain(
-            "postrouting",
-            (
-                *fragments.outer_packet_rules(view.encapsulation),
-                f"ip6 saddr set {address}",
-            ),
-            "type filter hook postrouting priority mangle;",
+        *fragments.make_tunnel_chains(
+            view.encapsulation, narrow.enter_rules(), (f"ip6 saddr set {address}",)
         ),
+        *narrow.make_chains(),
     )

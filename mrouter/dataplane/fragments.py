@@ -39,6 +39,9 @@ _LONG_TRANSPORT = "@th,0,64 . @th,64,64"
 _SHORT_TRANSPORT = "@th,0,64"
 _LONG_KEY_AT_LEAST = 16
 
+#: Before connection tracking puts fragments together.
+BEFORE_FRAGMENTS = "type filter hook prerouting priority -450;"
+
 #: Neighbour discovery, router discovery and multicast listener reports: never steered.
 UNSTEERED_ICMPV6 = "icmpv6 type { 130-137, 143 }"
 
@@ -259,36 +262,61 @@ def tunnel_guard_rules(encapsulation: Encapsulation) -> tuple[str, ...]:
 
 def ipv4_postrouting_chain() -> Chain:
     """Return the chain by which IPv4 packets pass into their tunnels."""
-    return Chain(
-        "postrouting", _inner_packet_rules(), "type filter hook postrouting priority mangle;"
-    )
-
-
-def _inner_packet_rules() -> tuple[str, ...]:
-    return (
+    rules = (
         f"meta mark & {marks.ENCAP:#010x} == 0 accept",
         f"meta mark & {marks.OUTER:#010x} == 0 {set_mark(marks.FIREWALL_MASK, marks.OUTER)} accept",
     )
+    return Chain("postrouting", rules, "type filter hook postrouting priority mangle;")
 
 
-def outer_packet_rules(
-    encapsulation: Encapsulation, families: Container[Family] = (Family.IPV6,)
-) -> tuple[str, ...]:
-    """Return the postrouting rules that let pass only outer packets, a bicast copy's labelled.
+def make_tunnel_chains(
+    encapsulation: Encapsulation,
+    enter: tuple[str, ...],
+    outer: tuple[str, ...],
+    first: tuple[str, ...] = (),
+    families: Container[Family] = (Family.IPV6,),
+) -> tuple[Chain, ...]:
+    """Return the chains for what is encapsulated: ``enter`` before it is, ``outer`` afterwards.
 
-    A tunnelled packet passes the hook twice, first without its outer header.
+    ``first`` are postrouting's first rules. A tunnelled packet passes that hook twice, first
+    without its outer header. seg6's outer packets get their source before they are forwarded:
+    should one be too big, the kernel's own error about it comes to the agent then.
     """
-    # seg6 copies the traffic class by itself (RFC 2473 §6.4 leaves the choice). The first two
-    # octets are version, traffic class and a part of the flow label; nft copies whole ones only.
-    copy_class = "@nh,0,16 set @nh,320,16"
-    copies = [copy_class] if encapsulation is Encapsulation.IP6TNL else []
+    both = marks.ENCAP | marks.OUTER
+    hook = "type filter hook postrouting priority mangle;"
+    # not on a tunnel in a tunnel: there is nothing in its headers to know duplicates by
+    label = (
+        f"{has_mark(marks.BICAST)} @nh,368,8 != 41 ip6 flowlabel set {marks.BICAST_FLOW_LABEL:#x}"
+    )
+    copies = _copy_class_rules(encapsulation, families)
+    entry = Chain("enter", (*enter, set_mark(marks.FIREWALL_MASK, marks.OUTER)))
+    enters = f"meta mark & {both:#010x} == {marks.ENCAP:#010x} goto enter"
+    if encapsulation is Encapsulation.SEG6:
+        return (
+            entry,
+            Chain("postrouting", (*first, enters), hook),
+            Chain(
+                "encapsulated",
+                (f"meta mark & {both:#010x} != {both:#010x} accept", *copies, label, *outer),
+                "type filter hook output priority mangle + 10;",
+            ),
+        )
+    encapsulated = f"meta mark & {marks.ENCAP:#010x} == 0 accept"
+    return (
+        entry,
+        Chain("postrouting", (*first, encapsulated, enters, *copies, label, *outer), hook),
+    )
+
+
+def _copy_class_rules(encapsulation: Encapsulation, families: Container[Family]) -> tuple[str, ...]:
+    """Return the rules that give an outer packet the class of the one in it.
+
+    seg6 copies IPv6's by itself (RFC 2473 §6.4 leaves the choice). The first two octets are
+    version, traffic class and a part of the flow label; nft copies whole ones only.
+    """
+    copies = ["@nh,0,16 set @nh,320,16"] if encapsulation is Encapsulation.IP6TNL else []
     if Family.IPV4 in families:
         copies = [f"ip6 nexthdr 41 {each}" for each in copies]
         # nobody does it for IPv4, whose class is in the octet after the first
         copies.append(f"ip6 nexthdr 4 @nh,0,16 set @nh,328,8 & 0xfc map {{ {_CLASSES} }}")
-    return (
-        *_inner_packet_rules(),
-        *copies,
-        # not on a tunnel in a tunnel: there is nothing in its headers to know duplicates by
-        f"{has_mark(marks.BICAST)} @nh,368,8 != 41 ip6 flowlabel set {marks.BICAST_FLOW_LABEL:#x}",
-    )
+    return tuple(copies)

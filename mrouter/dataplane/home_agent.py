@@ -12,6 +12,8 @@ from mrouter.dataplane.family import Family
 from mrouter.dataplane.home_agent_chains import NO_SLOT, make_ipv4_table, make_table
 from mrouter.dataplane.home_bindings import BindingPieces, find_pieces
 from mrouter.dataplane.ipv4_sizes import make_size_routing
+from mrouter.dataplane.nested import make_nested_routing
+from mrouter.dataplane.path_mtu import NarrowPath, make_narrow_routing
 from mrouter.dataplane.state import (
     DataplaneState,
     Encapsulation,
@@ -41,7 +43,8 @@ class HomeAgentView:
     home address that is not bound belongs to a mobile router that is at home. ``flows`` are the
     mobile routers' flow bindings, each router's by priority. ``at_home`` tells the home address
     by which a prefix is reached when its mobile router is at home, where there is a home link.
-    ``mtu`` is what ``device`` takes. ``served_ipv4`` are the IPv4 networks of every mobile router,
+    ``mtu`` is what ``device`` takes, ``narrow`` are the paths that are known to take less.
+    ``served_ipv4`` are the IPv4 networks of every mobile router,
     and ``ipv4_exit`` how they reach the rest of the world; without any nothing is done about IPv4.
     """
 
@@ -58,6 +61,7 @@ class HomeAgentView:
     mtu: int = 1500
     served_ipv4: tuple[IPv4Network, ...] = ()
     ipv4_exit: IPv4Exit = IPv4Exit.ROUTE
+    narrow: tuple[NarrowPath, ...] = ()
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -134,8 +138,18 @@ def _build_routing(
     routes.update(strict)
     rules = fragments.decapsulation_rule_set(view.encapsulation)
     rules |= _list_common_rules(bindings, Family.IPV6)
-    nested_routes, nested_rules = _build_nested_routing(view)
-    return frozenset(routes | nested_routes), frozenset(rules | nested_rules)
+    for more_routes, more_rules in (
+        make_nested_routing(
+            view.encapsulation,
+            view.served,
+            (binding.care_of_address for binding in view.bindings),
+            view.device,
+        ),
+        make_narrow_routing(view.encapsulation, view.narrow),
+    ):
+        routes |= more_routes
+        rules |= more_rules
+    return frozenset(routes), frozenset(rules)
 
 
 def _list_binding_routes(bindings: BindingPieces) -> frozenset[Route]:
@@ -166,40 +180,6 @@ def _list_ipv4_routes(view: HomeAgentView, bindings: BindingPieces) -> frozenset
     unreachable, strict = _find_refusing_routes(view.served_ipv4)
     missing = (route for network, route in unreachable.items() if network not in primary)
     return _list_binding_routes(bindings) | strict | frozenset(missing)
-
-
-def _build_nested_routing(view: HomeAgentView) -> tuple[set[Route], set[Rule]]:
-    """Return the way by which ip6tnl finds a care-of address that lies behind a mobile router.
-
-    The device refuses to send to itself ("Local routing loop"). It looks for its way without a
-    mark, so it is shown another interface; the output hook then marks the outer packet, which is
-    routed again, by the primary care-of address of the mobile router in front.
-    """
-    if view.encapsulation is not Encapsulation.IP6TNL:
-        return set(), set()
-    by_length = _group_by_length(view.served)
-    nested = {
-        binding.care_of_address
-        for binding in view.bindings
-        if any(
-            int(binding.care_of_address) >> (128 - length) in prefixes
-            for length, prefixes in by_length.items()
-        )
-    }
-    return (
-        {Route(marks.NESTED_TABLE, IPv6Network(address), view.device) for address in nested},
-        {Rule(marks.NESTED_TABLE, 0, marks.ENCAP, input_interface="lo")} if nested else set(),
-    )
-
-
-@lru_cache(maxsize=4)
-def _group_by_length(served: tuple[IPv6Network, ...]) -> dict[int, frozenset[int]]:
-    """Return the prefixes of ``served`` as numbers, by their length."""
-    grouped: dict[int, set[int]] = {}
-    for network in served:
-        length = network.prefixlen
-        grouped.setdefault(length, set()).add(int(network.network_address) >> (128 - length))
-    return {length: frozenset(prefixes) for length, prefixes in grouped.items()}
 
 
 def _may_be_at_home(view: HomeAgentView, network: Network) -> bool:

@@ -12,6 +12,7 @@ from mrouter.dataplane.flow_choice import make_flow_choice
 from mrouter.dataplane.fragments import has_mark, set_mark
 from mrouter.dataplane.ipv4_sizes import STRAY_RULE, make_size_chain, make_size_rule
 from mrouter.dataplane.nft import Chain, NftSet, NftTable
+from mrouter.dataplane.path_mtu import SYN, NarrowTunnels, group_networks
 from mrouter.dataplane.state import Encapsulation, IPv4Exit
 from mrouter.dataplane.way_back import (
     make_arrival_chains,
@@ -50,6 +51,7 @@ def make_table(view: HomeAgentView, pieces: BindingPieces, ipv4: BindingPieces) 
     sources = _make_source_maps(pieces.all, Family.IPV6)
     ipv4_sources = _make_source_maps(ipv4.all, Family.IPV4)
     answers = EchoAnswers(view.encapsulation, pieces.slots)
+    narrow = _find_narrow_tunnels(view, pieces)
     flow_sets: tuple[NftSet, ...] = ()
     flow_chains: tuple[Chain, ...] = ()
     if view.flows:
@@ -66,10 +68,11 @@ def make_table(view: HomeAgentView, pieces: BindingPieces, ipv4: BindingPieces) 
                 "care_of",
                 "type ipv6_addr;",
                 "set",
-                {each.care_of_address: "" for each in pieces.all},
+                {str(each.care_of_address): "" for each in pieces.all},
             ),
             *sources,
             *ipv4_sources,
+            *narrow.make_sets(),
             *_make_slot_sets(pieces.slots, Family.IPV6),
             *flow_sets,
             *answers.sets,
@@ -77,10 +80,11 @@ def make_table(view: HomeAgentView, pieces: BindingPieces, ipv4: BindingPieces) 
         (
             *fragments.raw_chains(view.families),
             fragments.input_chain(view.encapsulation, answers.delivered),
-            *_make_outer_chains(view, sources, ipv4_sources),
+            *_make_outer_chains(view, sources, ipv4_sources, narrow),
             *make_arrival_chains(pieces.slots),
             *_make_entry_chains(view, pieces.slots, Family.IPV6, answers.rules),
             *answers.chains,
+            *narrow.make_chains(),
             *fragments.duplicate_chains(pieces.slots),
             *make_uplink_chains(pieces.slots),
             *make_downlink_chains(pieces.slots, by_flow=bool(view.flows)),
@@ -106,6 +110,16 @@ def make_ipv4_table(view: HomeAgentView, pieces: BindingPieces) -> NftTable:
         ),
         family,
     )
+
+
+def _find_narrow_tunnels(view: HomeAgentView, pieces: BindingPieces) -> NarrowTunnels:
+    mtus = {path.destination: path.mtu for path in view.narrow}
+    if not mtus:
+        return NarrowTunnels(view.encapsulation, view.mtu, {})
+    tunnels = [(each.slot, each.care_of_address, each.networks) for each in pieces.all]
+    # what has no slot goes by the primary care-of address
+    tunnels += [(0, each.care_of_address, each.networks) for each in pieces.primary]
+    return NarrowTunnels(view.encapsulation, view.mtu, group_networks(tunnels, mtus))
 
 
 def _make_slot_sets(slots: list[int], family: Family) -> tuple[NftSet, ...]:
@@ -165,7 +179,10 @@ def _look_up_source(sources: Iterable[NftSet], family: Family) -> tuple[str, ...
 
 
 def _make_outer_chains(
-    view: HomeAgentView, sources: Iterable[NftSet], ipv4_sources: Iterable[NftSet]
+    view: HomeAgentView,
+    sources: Iterable[NftSet],
+    ipv4_sources: Iterable[NftSet],
+    narrow: NarrowTunnels,
 ) -> Iterable[Chain]:
     """Yield the chains of outer packets, from the check of their sources to decapsulation."""
     carried = fragments.list_next_headers(view.families)
@@ -188,13 +205,11 @@ def _make_outer_chains(
             "accept",
         ),
     )
-    yield Chain(
-        "postrouting",
-        (
-            *fragments.outer_packet_rules(view.encapsulation, view.families),
-            f"ip6 saddr set {view.address}",
-        ),
-        "type filter hook postrouting priority mangle;",
+    yield from fragments.make_tunnel_chains(
+        view.encapsulation,
+        narrow.enter_rules(),
+        (f"ip6 saddr set {view.address}",),
+        families=view.families,
     )
 
 
@@ -220,6 +235,7 @@ def _make_entry_chains(
         Chain(
             "inner",
             (
+                *([f"{SYN} jump clamp_up"] if is_ipv6 else []),
                 *([f"{by_slot} {map_slots(slots, 'jump inner')}"] if slots else []),
                 set_mark(0, 0),
             ),

@@ -28,7 +28,7 @@ class Pieces:
     routes: tuple[Route, ...]
     primary_routes: tuple[Route, ...]
     sources: tuple[tuple[int, str, str], ...]
-    care_of_address: str
+    care_of_address: IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def _make_pieces(
         for network in networks
         for length, prefix in _split_octets(network)
     )
-    return Pieces(slot, networks, routes, primary_routes, sources, str(care_of_address))
+    return Pieces(slot, networks, routes, primary_routes, sources, care_of_address)
 
 
 def _split_octets(network: Network) -> Iterator[tuple[int, int]]:

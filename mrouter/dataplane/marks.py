@@ -47,6 +47,8 @@ XFRM_PRIORITY = 7600
 
 #: Tables and rules share their numbers. The order of preference is the order of the numbers.
 _OUTER_TABLE = 7600
+#: The home agent's, and the correspondent node's, for outer packets; no binding has slot 0.
+NARROW_TABLE = _OUTER_TABLE
 DECAP_TABLE = 7690
 _SLOT_TABLE = 7700
 STRICT_TABLE = 7770

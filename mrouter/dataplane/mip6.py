@@ -14,6 +14,7 @@ from mrouter.dataplane import fragments, marks
 from mrouter.dataplane.family import Family
 from mrouter.dataplane.fragments import set_mark
 from mrouter.dataplane.nft import Chain, NftSet
+from mrouter.dataplane.path_mtu import SYN
 from mrouter.dataplane.transformations import (
     Direction,
     Header,
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 #: The home address in either header, where the kernel itself puts it: 8 octets into it.
 _HOME_ADDRESS = "@nh,384,128"
 _IS_HOME_ADDRESS_OPTION = "@nh,368,8 201"
-#: Before connection tracking puts fragments together: it would leave the packet's transport header
-#: behind the Home Address option or the routing header, which the kernel then never sees. All
-#: fragments have the header, and what is not tracked is not put together so early.
-_BEFORE_FRAGMENTS = "type filter hook prerouting priority -450;"
 #: Which of our bits tell a mobile router's transformed packets, and those still to be.
 _SLOT_BITS = marks.ENCAP | marks.OUTER | marks.SLOT_MASK
 
@@ -101,7 +98,6 @@ def make_mobile_router_chains(
     home: IPv6Address,
     correspondents: Iterable[IPv6Address],
     paths: Iterable[TunnelPath],
-    clamp_rules: tuple[str, ...],
     families: Container[Family],
 ) -> tuple[Chain, ...]:
     """Return the chains that look at headers, the raw ones among them.
@@ -115,7 +111,10 @@ def make_mobile_router_chains(
         Chain(
             "early",
             ("ip6 nexthdr 43 meta l4proto != 135 ip6 daddr vmap @routed",),
-            _BEFORE_FRAGMENTS,
+            # put together, the packet's transport header would be left behind the Home Address
+            # option or the routing header, which the kernel then never sees. All fragments have the
+            # header, and what is not tracked is not put together so early
+            fragments.BEFORE_FRAGMENTS,
         ),
         incoming,
         replace(
@@ -128,7 +127,7 @@ def make_mobile_router_chains(
                 (
                     f"ip6 saddr != {{ {known} }} counter name outer_rejected drop",
                     f"{_HOME_ADDRESS} != {int(home):#034x} counter name inner_rejected drop",
-                    *clamp_rules,
+                    f"{SYN} jump clamp_{path.slot}",
                     f"counter name downlink-{path.link}",
                     set_mark(0, marks.mark_slot(path.slot)),
                     "notrack",
@@ -137,7 +136,14 @@ def make_mobile_router_chains(
             for path in paths
         ),
         # never leak: somebody may have flushed XFRM's policies
-        Chain("plain", ("rt ipsec missing counter name leaks_prevented drop", "accept")),
+        Chain(
+            "plain",
+            (
+                "rt ipsec missing counter name leaks_prevented drop",
+                f"{SYN} meta mark & {marks.SLOT_MASK:#010x} vmap @clamp",
+                "accept",
+            ),
+        ),
     )
 
 
@@ -208,7 +214,7 @@ def make_correspondent_node_chains(
         Chain(
             "early",
             (f"ip6 daddr {address} ip6 nexthdr 60 meta l4proto != 135 goto options",),
-            _BEFORE_FRAGMENTS,
+            fragments.BEFORE_FRAGMENTS,
         ),
         incoming,
         replace(

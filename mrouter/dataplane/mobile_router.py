@@ -14,17 +14,20 @@ from mrouter.dataplane.ipv4_sizes import make_size_routing
 from mrouter.dataplane.mobile_router_chains import (
     HOME_SLOT,
     ICMP_ERRORS,
+    find_narrowest,
     make_action_rules,
-    make_clamp_rules,
     make_entry_chains,
     make_home_chains,
     make_link_chain,
     make_path_chains,
     make_waiting_chains,
     make_way_chains,
+    match_interfaces,
+    restrict_paths,
 )
 from mrouter.dataplane.name_sets import make_name_rules
 from mrouter.dataplane.nft import Chain, NftSet, NftTable
+from mrouter.dataplane.path_mtu import make_fragment_memory
 from mrouter.dataplane.state import (
     DataplaneState,
     Encapsulation,
@@ -62,9 +65,10 @@ _COUNTERS = (
 class TunnelPath:
     """One care-of address and the way out of it.
 
-    ``usable``: the home agent has accepted the binding, so that flows may take it. A path that
-    is not (or no longer) usable still accepts what the home agent sends to it. ``ipv4``: the home
-    agent takes IPv4 by it as well.
+    ``mtu`` is what it takes in octets, with the tunnel's header; ``learnt`` if that is less than
+    the interface takes. ``usable``: the home agent has accepted the binding, so that flows may
+    take it. A path that is not (or no longer) usable still accepts what the home agent sends to it.
+    ``ipv4``: the home agent takes IPv4 by it as well.
     """
 
     slot: int
@@ -75,6 +79,12 @@ class TunnelPath:
     mtu: int
     usable: bool
     ipv4: bool = False
+    learnt: bool = False
+
+    @property
+    def route_mtu(self) -> int | None:
+        """What its routes must say that they take."""
+        return self.mtu if self.learnt else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +207,7 @@ def _build_routing(view: MobileRouterView) -> tuple[frozenset[Route], frozenset[
         bits = marks.ENCAP | marks.mark_slot(path.slot)
         mask = marks.ENCAP | marks.SLOT_MASK | marks.OUTER
         rules.add(Rule(table, bits, mask))
-        routes.add(Route(outer, home_agent, path.interface, path.gateway))
+        routes.add(Route(outer, home_agent, path.interface, path.gateway, mtu=path.route_mtu))
         if view.encapsulation is Encapsulation.SEG6:
             seg6 = Seg6Encapsulation(view.home_agent)
             routes.add(Route(table, _DEFAULT, path.interface, path.gateway, seg6))
@@ -345,7 +355,13 @@ def _build_policies(
 
 def _build_table(view: MobileRouterView) -> NftTable:
     direct = optimized_routes.list_direct_paths(view.optimized)
-    sets, chains = _build_policies(view, Family.IPV6, choose_paths(view.paths))
+    chosen = choose_paths(view.paths)
+    sets, chains = _build_policies(view, Family.IPV6, chosen)
+    fragment_sets, fragment_chains = make_fragment_memory(
+        view.encapsulation,
+        [path.mtu for path in (*view.paths, *direct)],
+        match_interfaces("iifname", "ingress", view.entrances),
+    )
     sets = (
         fragments.network_set("home", (IPv6Network(view.home_address), *view.prefixes)),
         NftSet(
@@ -354,8 +370,21 @@ def _build_table(view: MobileRouterView) -> NftTable:
             "map",
             {str(path.care_of_address): f"goto decap_{path.slot}" for path in view.paths},
         ),
+        _slot_map("clamp", "jump clamp", (*view.paths, *direct)),
         _slot_map("outer", "goto outer", view.paths if view.by_headers else (*view.paths, *direct)),
         *sets,
+        *fragment_sets,
+        NftSet(
+            "narrowest",
+            "type mark : verdict;",
+            "map",
+            {
+                f"{marks.mark_policy(number):#010x}": f"jump clamp_{path.slot}"
+                for number, treatment in view.treatments.items()
+                if (path := find_narrowest(treatment.action, restrict_paths(treatment, chosen)))
+                is not None
+            },
+        ),
         *(
             optimized_routes.make_optimized_sets(view.correspondents, view.optimized)
             if view.correspondents
@@ -373,7 +402,6 @@ def _build_table(view: MobileRouterView) -> NftTable:
                 view.home_address,
                 view.correspondents,
                 view.paths,
-                make_clamp_rules(view),
                 view.families,
             )
             if view.by_headers
@@ -382,6 +410,7 @@ def _build_table(view: MobileRouterView) -> NftTable:
         fragments.input_chain(view.encapsulation),
         *chains,
         *make_path_chains(view),
+        *fragment_chains,
         *make_way_chains(view, view.paths, Family.IPV6),
         *(make_link_chain(path.slot) for path in direct),
         *make_home_chains(view.home_path),

@@ -14,6 +14,7 @@ from mrouter.dataplane.ipv4_sizes import (
     make_size_rule,
 )
 from mrouter.dataplane.nft import Chain
+from mrouter.dataplane.path_mtu import SYN, clamp_rule, cut_rules
 from mrouter.dataplane.state import Encapsulation
 from mrouter.dataplane.steering import restrict
 from mrouter.policy.model import Balance, Bicast, Drop
@@ -49,6 +50,7 @@ _UNSTEERED = {
 ICMP_ERRORS = {Family.IPV6: "icmpv6 type < 128", Family.IPV4: "icmp type { 3, 4, 5, 11, 12 }"}
 #: By a socket, where no rule of ours has seen the packet before.
 _IS_MARKED = has_mark(marks.ENCAP)
+BY_SLOT = f"meta mark & {marks.SLOT_MASK:#010x}"
 
 
 def make_entry_chains(
@@ -64,18 +66,18 @@ def make_entry_chains(
             "prerouting",
             (
                 *fragments.tunnel_guard_rules(view.encapsulation),
-                f"{_match_interfaces('iifname', 'ingress', view.entrances)} goto ingress",
+                f"{match_interfaces('iifname', 'ingress', view.entrances)} goto ingress",
                 *([f"{tunnelled} ip6 daddr vmap @decap"] if is_ipv6 else []),
                 f"{decapsulated} goto inner",
                 f"iifname @egress {destination} @home counter name unencapsulated_rejected drop",
             ),
             "type filter hook prerouting priority mangle;",
         ),
-        # the short way for all but a flow's first packets; a SYN may be sent twice, and clamped
+        # the short way for all but a flow's first packets
         Chain(
             "ingress",
             (
-                "tcp flags & syn == syn goto uplink",
+                *([] if is_ipv6 else [f"{SYN} goto uplink"]),
                 f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
                 "goto uplink",
             ),
@@ -88,10 +90,12 @@ def make_entry_chains(
                 f"{has_mark(marks.BICAST)} meta mark & {marks.SLOT_MASK:#010x} vmap @unseen",
                 *_answer_rules(view, family),
                 *_received_rules(view, family),
-                *make_clamp_rules(view, family),
+                *([f"{SYN} jump segments"] if is_ipv6 else _ipv4_clamp_rules(view)),
                 set_mark(0, 0),
             ),
         ),
+        # what comes in says how large the segments are that go out
+        *([Chain("segments", _segment_rules(view))] if is_ipv6 else []),
         Chain(
             "uplink",
             (
@@ -102,8 +106,7 @@ def make_entry_chains(
                 f"{source} != @home counter name foreign_source_dropped drop",
                 # nor may anybody on board speak in our own name (RFC 3963 §9)
                 "iifname @ingress fib saddr type local counter name foreign_source_dropped drop",
-                *make_clamp_rules(view, family),
-                *(_optimization_rules(view) if is_ipv6 else ()),
+                *(_optimization_rules(view) if is_ipv6 else _ipv4_clamp_rules(view)),
                 f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @actions",
                 # an error goes as the flow that it speaks of, and never chooses for it
                 f"{ICMP_ERRORS[family]} goto {default_action}",
@@ -178,14 +181,36 @@ def make_path_chains(view: MobileRouterView) -> Iterable[Chain]:
             f"outer_{path.slot}",
             (f"counter name uplink-{path.link}", f"ip6 saddr set {path.care_of_address}"),
         )
-    yield Chain(
-        "postrouting",
-        (
-            *([mip6.transformed_rule()] if view.by_headers else []),
-            *fragments.outer_packet_rules(view.encapsulation, view.families),
-            f"meta mark & {marks.SLOT_MASK:#010x} vmap @outer",
-        ),
-        "type filter hook postrouting priority mangle;",
+        yield Chain(f"clamp_{path.slot}", (clamp_rule(path.mtu),))
+    yield from fragments.make_tunnel_chains(
+        view.encapsulation,
+        enter=(f"{SYN} {BY_SLOT} vmap @clamp", *_cut_rules(view)),
+        outer=(f"{BY_SLOT} vmap @outer",),
+        first=(mip6.transformed_rule(),) if view.by_headers else (),
+        families=view.families,
+    )
+
+
+def _cut_rules(view: MobileRouterView) -> Iterable[str]:
+    """Yield the rules for what must go in fragments."""
+    for path in (*view.paths, *optimized_routes.list_direct_paths(view.optimized)):
+        match = f"{BY_SLOT} == {marks.mark_slot(path.slot):#010x}"
+        yield from cut_rules(view.encapsulation, path.mtu, match)
+
+
+def _segment_rules(view: MobileRouterView) -> tuple[str, ...]:
+    """Return the rules for a SYN that came in, by the slot in its mark.
+
+    A flow comes as it goes; but a bicast flow goes by several, and a correspondent node's tunnel
+    has no slot.
+    """
+    if not view.paths:
+        return ()
+    narrowest = min(view.paths, key=lambda path: path.mtu)
+    return (
+        f"ct mark & {marks.CONNECTION_MASK:#010x} vmap @narrowest",
+        f"{BY_SLOT} == 0 goto clamp_{narrowest.slot}",
+        f"{BY_SLOT} vmap @clamp",
     )
 
 
@@ -245,7 +270,7 @@ def _optimization_rules(view: MobileRouterView) -> tuple[str, ...]:
     return optimized_routes.make_uplink_rules(view.home_address, best)
 
 
-def _match_interfaces(key: str, set_name: str, names: tuple[str, ...]) -> str:
+def match_interfaces(key: str, set_name: str, names: tuple[str, ...]) -> str:
     """Return the match; one name is compared, which is cheaper than a look-up."""
     return f'{key} "{names[0]}"' if len(names) == 1 else f"{key} @{set_name}"
 
@@ -284,8 +309,7 @@ def make_action_rules(
     action = treatment.action
     if isinstance(action, Drop):
         return ("counter name policy_dropped drop",)
-    usable = restrict(treatment, chosen)
-    paths = {link: path for link, path in chosen.items() if link in usable}
+    paths = restrict_paths(treatment, chosen)
     at_home = view.home_path is not None and family is Family.IPV6
     ways = ("goto link_home",) if at_home else _way_rules(action, paths, family)
     if not ways:
@@ -293,6 +317,12 @@ def make_action_rules(
         return ("goto wait",) if waits else ("counter name no_link_dropped drop",)
     remark = () if treatment.remark is None else (f"{family.word} dscp set {treatment.remark}",)
     return (*_limit_rules(treatment), *remark, *ways)
+
+
+def restrict_paths(treatment: Treatment, chosen: Mapping[str, TunnelPath]) -> dict[str, TunnelPath]:
+    """Return those of the links' paths ``chosen`` that ``treatment`` may use."""
+    usable = restrict(treatment, chosen)
+    return {link: path for link, path in chosen.items() if link in usable}
 
 
 def _limit_rules(treatment: Treatment) -> tuple[str, ...]:
@@ -336,19 +366,32 @@ def _send_rules(
     if not copies:
         return (f"goto link_{last.slot}",)
     bits = marks.ENCAP | marks.BICAST | marks.mark_slot(last.slot)
+    narrowest = find_narrowest(action, chosen) if family is Family.IPV6 else None
     return (
+        *([] if narrowest is None else [f"{SYN} jump clamp_{narrowest.slot}"]),
         *(f"jump copy_{path.slot}" for path in copies),
         set_mark(0, bits),
         "accept",
     )
 
 
-def make_clamp_rules(view: MobileRouterView, family: Family = Family.IPV6) -> tuple[str, ...]:
+def _ipv4_clamp_rules(view: MobileRouterView) -> tuple[str, ...]:
     """Clamp TCP's segment size to what the narrowest path takes with the outer header."""
     if not view.paths:
         return ()
-    overhead = OUTER_HEADER + family.header_size + _TCP_HEADER
+    overhead = OUTER_HEADER + Family.IPV4.header_size + _TCP_HEADER
     size = min(path.mtu for path in view.paths) - overhead
-    return (
-        f"tcp flags & syn == syn tcp option maxseg size > {size} tcp option maxseg size set {size}",
-    )
+    return (f"{SYN} tcp option maxseg size > {size} tcp option maxseg size set {size}",)
+
+
+def find_narrowest(action: Action, chosen: Mapping[str, TunnelPath]) -> TunnelPath | None:
+    """Return the path whose segments fit all the paths of a bicast ``action``.
+
+    None if it goes by no more than one, or all take the same.
+    """
+    if not isinstance(action, Bicast):
+        return None
+    paths = [chosen[link] for link in resolve(action, chosen)]
+    if len({path.mtu for path in paths}) < 2:
+        return None
+    return min(paths, key=lambda path: path.mtu)

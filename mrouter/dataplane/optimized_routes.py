@@ -78,7 +78,8 @@ def make_optimized_routes(
     for route in routes:
         path = route.path
         table, network = marks.slot_table(path.slot), IPv6Network(route.correspondent)
-        yield Route(marks.outer_table(path.slot), network, path.interface, path.gateway)
+        outer = marks.outer_table(path.slot)
+        yield Route(outer, network, path.interface, path.gateway, mtu=path.route_mtu)
         if optimization is RouteOptimization.MIP6:
             yield Route(table, network, path.interface, path.gateway)
         elif encapsulation is Encapsulation.SEG6:

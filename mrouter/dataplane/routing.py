@@ -47,6 +47,9 @@ _RTA_ENCAP_TYPE = 21
 _RTA_ENCAP = 22
 _RTAX_MTU = 2
 
+_RTAX_LOCK = 1
+_RTAX_MTU = 2
+
 _LWTUNNEL_IP6 = 4
 _LWTUNNEL_SEG6 = 5
 _LWTUNNEL_SEG6_LOCAL = 7
@@ -87,6 +90,11 @@ def make_route(route: Route, find_index: Callable[[str], int], *, add: bool) -> 
         # else the gateway would be looked for in the route's own table, where our default
         # route, which has a gateway itself, would answer: EINVAL
         flags = _RTNH_F_ONLINK
+    if add and route.mtu is not None:
+        # the kernel looks at a route's own MTU when it forwards only if it is locked
+        metrics = make_attribute(_RTAX_LOCK, struct.pack("=I", 1 << _RTAX_MTU))
+        metrics += make_attribute(_RTAX_MTU, struct.pack("=I", route.mtu))
+        attributes += make_attribute(_RTA_METRICS, metrics)
     if add and route.tunnel is not None:
         kind, data = _encode_tunnel(route.tunnel)
         attributes += make_attribute(_RTA_ENCAP_TYPE, struct.pack("=H", kind))

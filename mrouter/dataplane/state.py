@@ -74,6 +74,8 @@ class RouteKind(Enum):
 class Route:
     """A route of ours, identified by table and destination; ``mtu`` is None for the device's.
 
+    ``mtu`` is what its path takes, where that is less than its device does; it also holds for what
+    is forwarded, and the kernel does not learn another by itself.
     Its hash is computed once: a home agent compares some ten thousand of them at each change.
     """
 

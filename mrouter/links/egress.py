@@ -89,6 +89,15 @@ def find_up_interface(snapshot: Snapshot, names: Iterable[str]) -> str | None:
     return None
 
 
+def find_main_route(snapshot: Snapshot, destination: IPv6Address) -> tuple[str, MainRoute] | None:
+    """Return the interface and the route of the main table by which ``destination`` is reached."""
+    up = {item.index: item.name for item in snapshot.interfaces.values() if item.up}
+    route = _choose_route(
+        each for each in snapshot.routes if each.index in up and destination in each.destination
+    )
+    return None if route is None else (up[route.index], route)
+
+
 def _find_egress_link(
     name: str,
     interface_name: str,
@@ -135,9 +144,12 @@ def _find_egress_link(
 def _find_route(
     routes: Iterable[MainRoute], index: int, destination: IPv6Address
 ) -> MainRoute | None:
-    candidates = [
+    return _choose_route(
         route for route in routes if route.index == index and destination in route.destination
-    ]
+    )
+
+
+def _choose_route(candidates: Iterable[MainRoute]) -> MainRoute | None:
     return max(
         candidates, key=lambda route: (route.destination.prefixlen, -route.metric), default=None
     )

@@ -23,6 +23,7 @@ class PacketErrorType(IntEnum):
     """The types that we listen to (RFC 4443 §3)."""
 
     DESTINATION_UNREACHABLE = 1
+    PACKET_TOO_BIG = 2
     PARAMETER_PROBLEM = 4
 
 

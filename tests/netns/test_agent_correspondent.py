@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 from agent_lab import (
@@ -247,6 +247,24 @@ def test_the_correspondent_nodes_packets_go_straight_both_ways(lab):
 def test_packets_of_any_size_arrive(lab, size):
     assert ping(lab, "cn", HOME, "-s", str(size)) == 5
     assert ping(lab, "mr", CN, "-I", str(HOME), "-s", str(size)) == 5
+
+
+@pytest.mark.parametrize("mtu", [1400, 1280])
+def test_packets_of_any_size_arrive_by_a_path_that_takes_less(lab, mtu):
+    places = [
+        f"{IPv6Network((address, 64), strict=False)} dev {device} proto kernel metric 256"
+        for device, address in {"cn": CN, **CARE_OF}.items()
+    ]
+    for place in places:
+        lab.ip("net", f"route replace {place} mtu lock {mtu}")
+    try:
+        for node, to, source in (("cn", HOME, ()), ("mr", CN, ("-I", str(HOME)))):
+            for size in (1192, 1232, 1300, 1412, 1452, 4000):
+                # the first may be lost, each way
+                assert ping(lab, node, to, *source, "-s", str(size)) >= 3, (node, size)
+    finally:
+        for place in places:
+            lab.ip("net", f"route replace {place}")
 
 
 def test_the_mobile_networks_packets_go_through_the_home_agent(lab):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from ipaddress import IPv6Network
 
 import pytest
@@ -100,6 +101,12 @@ security = [{{ spi = 256, algorithm = "hmac-sha256", key-file = "ha.key" }}]
     def at_host(self, *command):
         return namespaces.run_tool(namespaces.enter(self.host, command))
 
+    def run_at(self, node, *command):
+        """Return what ``command`` says, whether it fails or not."""
+        namespace = self.host if node == "host" else self.topology.namespace(node)
+        command = namespaces.enter(namespace, command)
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
     def bindings_of(self, name):
         rows = self.home_agent()["bindings"]
         return {row["care_of_address"] for row in rows if row["mobile_router"] == name}
@@ -114,6 +121,7 @@ def lab():
 
 
 def ping(address, *options):
+    options = map(str, options)
     return ("ping", "-6", "-n", "-c", "2", "-i", "0.2", "-W", "2", *options, str(address))
 
 
@@ -179,3 +187,30 @@ def test_inner_binding_comes_back_with_its_care_of_address(lab):
 
     wait_until(lambda: lab.inner_usable() == 1, what="the binding")
     lab.at_host(*ping(CN))
+
+
+def set_mtus(lab, mtu, places):
+    for node, interface in places:
+        lab.ip(node, f"link set {interface} mtu {mtu}")
+
+
+@pytest.mark.parametrize(("mtu", "fits"), [(1500, 1420), (1280, 1280)])
+def test_a_board_of_1500_octets_works_behind_two_tunnels(lab, mtu, fits):
+    links = [link.name for link in plan.EGRESS_LINKS]
+    set_mtus(lab, 1500, [("lfn", "lan0"), ("mr", "lan0"), ("lfn", "lan1"), ("cn", "eth0")])
+    lab.at_host("ip", "link", "set", "eth0", "mtu", "1500")
+    set_mtus(
+        lab, mtu, [*(("mr", f"{name}0") for name in links), *(("net", name) for name in links)]
+    )
+    wait_until(lambda: {link["path_mtu"] for link in lab.links().values()} == {mtu})
+
+    for node, far in (("host", CN), ("cn", HOST)):
+        lab.run_at(node, "ip", "-6", "route", "flush", "cache")
+        # each tunnel's entry learns from the next one's error, and then the host
+        for size in (1500, 1460, 1420, 1420):
+            lab.run_at(node, *ping(far, "-M", "do", "-s", size - 48))
+        assert f"mtu {fits} " in lab.run_at(node, "ip", "-6", "route", "get", str(far))
+        # the answers' way learns by the first
+        for options in (("-M", "do", "-s", fits - 48), ("-s", 4000)):
+            command = ping(far, *options)
+            wait_until(lambda n=node, c=command: " 2 received" in lab.run_at(n, *c))

@@ -45,6 +45,8 @@ def make_link(name, *, up=True, cost=0, quota=None):
         "reason": "" if up else "no carrier",
         "addresses": ["2001:db8::1"] if up else [],
         "gateway": "fe80::1" if up else None,
+        "path_mtu": 1400 if up else None,
+        "tunnel_mtu": 1360 if up else None,
         "uplink": {"packets": 10, "bytes": 1500},
         "downlink": {"packets": 20, "bytes": 2_500_000},
         "cost": cost,

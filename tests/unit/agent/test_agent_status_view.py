@@ -35,11 +35,11 @@ def test_the_head_names_role_version_and_encapsulation():
     assert render(make_mobile_router()).startswith("mobile-router, mrouter 9.9, up 61 s, seg6")
 
 
-def test_a_link_shows_its_state_gateway_and_traffic():
+def test_a_link_shows_its_state_gateway_tunnel_and_traffic():
     text = render(make_mobile_router(bindings=[]))
-    row = ["lte", "lte0", "up", "-", "-", "fe80::1", "1.5 kB", "2.5 MB"]
+    row = ["lte", "lte0", "up", "-", "-", "fe80::1", "1360", "1.5 kB", "2.5 MB"]
     assert find_row(text, "lte0") == row
-    assert find_row(text, "sat0")[2:6] == ["down: no carrier", "-", "-", "-"]
+    assert find_row(text, "sat0")[2:7] == ["down: no carrier", "-", "-", "-", "-"]
 
 
 def test_a_probed_link_shows_its_round_trip_and_loss():

@@ -15,6 +15,7 @@ from mrouter.dataplane.home_agent import HomeAgentView
 from mrouter.dataplane.mobile_router import MobileRouterView, TunnelPath
 from mrouter.dataplane.nft import render_table
 from mrouter.dataplane.optimized_routes import choose_optimized
+from mrouter.dataplane.path_mtu import NarrowPath
 from mrouter.dataplane.state import Encapsulation, RouteOptimization
 from mrouter.dataplane.steering import treat_plainly
 from mrouter.dataplane.transformations import Direction
@@ -135,6 +136,8 @@ def path_lists(draw, usable=either):
             care_of_address=IPv6Address(f"2001:db8:{slot}::{slot}"),
             gateway=draw(st.sampled_from([None, IPv6Address("fe80::1")])),
             usable=draw(usable),
+            mtu=draw(st.integers(1280, 1500)),
+            learnt=draw(either),
         )
         for slot in draw(st.lists(slots, unique=True, max_size=5))
     )
@@ -218,7 +221,22 @@ def home_agents(draw):
         for owner in range(3)
         for slot in draw(st.lists(slots, unique=True, max_size=3))
     ]
-    return make_home_agent(bindings, served, encapsulation=draw(encapsulations))
+    narrow = [
+        NarrowPath(
+            binding.care_of_address,
+            draw(st.integers(1280, 1499)),
+            draw(st.sampled_from(["", "wan0"])),
+        )
+        for binding in bindings
+        if draw(either)
+    ]
+    return make_home_agent(
+        bindings,
+        served,
+        encapsulation=draw(encapsulations),
+        mtu=draw(st.integers(1280, 1500)),
+        narrow=tuple(narrow),
+    )
 
 
 def check_state(state):

@@ -11,7 +11,6 @@ from state_world import (
     LINKS,
     POLICIES,
     check_state,
-    find_chain,
     find_set,
     follow_policy,
     make_mobile_router,
@@ -116,14 +115,6 @@ def test_a_failover_changes_actions_and_no_classification():
     changed = {chain.name for chain in after.table.chains if chain not in before.table.chains}
     assert changed == {"action_0", "action_1"}
     assert after.table.sets == before.table.sets
-
-
-def test_the_segment_size_is_clamped_to_the_narrowest_path():
-    view = make_mobile_router([make_path("lte"), make_path("sat", mtu=1400)])
-
-    assert any(
-        "maxseg size set 1300" in rule for rule in find_chain(build_mobile_router(view), "uplink")
-    )
 
 
 def test_a_home_address_inside_the_prefix_is_not_named_twice():
