@@ -24,6 +24,8 @@ _ODD = (
     '"ff00::/8"', '"0-65535"', "not-destination", "hold-down", "rate-limit",
     '"1 kbit/s"', '"2 Mbit/s"', "choose", '"cheapest"', "running-flows",
     '"stay"', "wait", "under-quota", "[set.x]", "file",
+    "[time]", "zone", '"Europe/Berlin"', "time", '"22:00-06:00"', "weekday", '"sat-mon"',
+    "packet-size", '"1000-"', "flow-bytes", '"10MB-"', "destination-domain", '"*.example.com"',
     '"/dev/null"', '"policy.toml"', '"@x"', "99999999999999999999", "0.5", "\n[default]\n",
 )  # fmt: skip
 _FLOWS = tuple(
