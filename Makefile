@@ -15,7 +15,7 @@ SECONDS := 60
 # these wait for packets more than they compute: two at once do not disturb each other's time
 NETWORK_TESTS := tests/netns tests/e2e
 
-.PHONY: demo test test-kernels test-unit lint bench fleet fuzz clean packages test-packages conformance
+.PHONY: demo test test-kernels test-unit lint bench fleet fuzz clean packages test-packages conformance reference
 .DEFAULT_GOAL := help
 
 help: ## Show what there is to make
@@ -33,6 +33,9 @@ test-unit: $(STAMP) ## Run the tests that need no root, in seconds
 
 conformance: $(STAMP) ## Write docs/conformance.md: each requirement and its test
 	$(BIN)/python tests/conformance/table.py
+
+reference: $(STAMP) ## Write docs/*-reference.md: every key of every file
+	$(BIN)/python tests/unit/docs/make_reference.py
 
 lint: $(STAMP) ## Run the linters and the type checker
 	$(BIN)/ruff check .

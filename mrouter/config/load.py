@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mrouter.config.home_agent_schema import HomeAgentFile, ServedTable
 from mrouter.config.ipv4 import parse_ipv4_network
 from mrouter.config.model import CorrespondentNodeConfig, HomeAgentConfig, MobileRouterConfig
 from mrouter.config.schema import (
     ConfigFile,
     CorrespondentNodeFile,
-    HomeAgentFile,
     MobileRouterFile,
     MobileRouterTable,
-    ServedTable,
 )
 from mrouter.errors import ConfigError, FileError, Problem
 from mrouter.protocol.settings import (

@@ -53,14 +53,33 @@ def _expect_table(value: Any) -> Any:
 class QuotaTable(StrictModel):
     """``quota`` of a [[link]]."""
 
-    limit: Size = Field(examples=['limit = "50 GB"'])
-    period: Annotated[PeriodLength, PlainValidator(one_of(_LENGTHS))] = Field(
-        examples=['period = "monthly"']
+    limit: Size = Field(
+        description="What the link may carry in a period, both directions together.",
+        examples=['limit = "50 GB"'],
     )
-    reset_day: Annotated[int, AfterValidator(within(1, 28))] = 1
-    warn: Annotated[int, AfterValidator(within(1, 100, "percent"))] = 80
-    stop: Annotated[int, AfterValidator(within(1, 100, "percent"))] = 100
-    zone: Annotated[tzinfo, PlainValidator(_parse_zone)] = UTC
+    period: Annotated[PeriodLength, PlainValidator(one_of(_LENGTHS))] = Field(
+        description="After what it begins anew.", examples=['period = "monthly"']
+    )
+    reset_day: Annotated[int, AfterValidator(within(1, 28))] = Field(
+        default=1,
+        description="The day of the month that a monthly period begins on.",
+        examples=["reset-day = 15"],
+    )
+    warn: Annotated[int, AfterValidator(within(1, 100, "percent"))] = Field(
+        default=80,
+        description="From which share of the limit on it is `warned`.",
+        examples=["warn = 70"],
+    )
+    stop: Annotated[int, AfterValidator(within(1, 100, "percent"))] = Field(
+        default=100,
+        description="From which share of the limit on it is `over`.",
+        examples=["stop = 95"],
+    )
+    zone: Annotated[tzinfo, PlainValidator(_parse_zone)] = Field(
+        default=UTC,
+        description="By whose clocks a period begins.",
+        examples=['zone = "Europe/Berlin"'],
+    )
 
     @field_validator("reset_day")
     @classmethod

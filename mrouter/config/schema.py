@@ -1,12 +1,12 @@
-"""What a configuration file may hold, as pydantic models; `mrouter.config.load` reads it."""
+"""What a configuration file may hold, as pydantic models; `mrouter.config.load` reads it.
+
+The home agent's are in `home_agent_schema`.
+"""
 
 from __future__ import annotations
 
-import re
-from enum import Enum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from ipaddress import IPv6Address
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -17,18 +17,29 @@ from pydantic import (
     field_validator,
 )
 
-from mrouter.config.ipv4 import IPv4Networks, point_to_ipv4_prefixes
+from mrouter.config.ipv4 import IPv4Networks
 from mrouter.config.model import (
     DEFAULT_CONTROL_SOCKET,
     DEFAULT_STATE_DIRECTORY,
     Encapsulation,
-    IPv4Exit,
     LinkConfig,
     LogLevel,
     RouteOptimization,
 )
 from mrouter.config.quota import QuotaOfLink
-from mrouter.config.security import Associations, OneAssociation
+from mrouter.config.security import OneAssociation
+from mrouter.config.values import (
+    DISCOVER,
+    CoainfoType,
+    FilePath,
+    HomeAgentAddress,
+    Lifetime,
+    ListenAddress,
+    NetworksOnBoard,
+    SocketPath,
+    choice,
+    refuse_many,
+)
 from mrouter.links.probes import ProbeProfile
 from mrouter.protocol.settings import (
     INITIAL_BINDACK_TIMEOUT_FIRST_REG,
@@ -41,174 +52,176 @@ from mrouter.toml_model import (
     Prefix,
     StrictModel,
     as_list,
-    expect_text,
     one_of,
-    parse_address,
     refuse_empty,
-    refuse_nested_prefixes,
     refuse_repeats,
     within,
 )
-from mrouter.toml_source import MistakeError, show
-from mrouter.wire.constants import DEFAULT_COAINFO_TYPE, Dialect, OptionType
+from mrouter.toml_source import MistakeError
+from mrouter.wire.constants import DEFAULT_COAINFO_TYPE, Dialect
 
-E = TypeVar("E", bound=Enum)
-
-#: The lifetime field has 16 bits and counts units of 4 s (RFC 6275 §6.1.7).
-_LONGEST_LIFETIME = 0xFFFF * 4
 _DAY = 86400
-#: Every Binding Update names them all.
-_MOST_IPV4_NETWORKS = 16
-#: Instead of a home agent's address: look for one.
-_DISCOVER = "auto"
 _HIGHEST_COST = 1_000_000
-#: What fits into a sockaddr_un with its closing zero.
-_LONGEST_SOCKET_PATH = 107
 _DEFAULT_LISTEN = ("::1", 9362)
-_LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})")
-
-
-def _choice(enumeration: type[E]) -> PlainValidator:
-    return PlainValidator(one_of({str(member.value): member for member in enumeration}))
-
-
-def _check_coainfo_type(number: int) -> int:
-    within(0, 255)(number)
-    if number in list(OptionType):
-        message = f"{number} is the type of the option {OptionType(number).name}"
-        raise MistakeError(message, f"write {DEFAULT_COAINFO_TYPE}")
-    return number
-
-
-def _parse_listen(value: Any) -> tuple[str, int] | None:
-    text = expect_text(value)
-    if text == "off":
-        return None
-    found = _LISTEN.fullmatch(text)
-    wrong = MistakeError(f"{show(text)} is not an address and a port", 'as in "[::1]:9362"')
-    if found is None or not 1 <= int(found[3]) <= 65535:
-        raise wrong
-    try:
-        host = IPv6Address(found[1]) if found[1] else IPv4Address(found[2])
-    except ValueError:
-        raise wrong from None
-    return str(host), int(found[3])
-
-
-def _resolve_path(value: Any, info: ValidationInfo) -> Path:
-    name = expect_text(value)
-    if not name or "\0" in name:
-        raise MistakeError(f"{show(name)} is not a file name")
-    directory: Path = info.context["directory"] if info.context else Path()
-    return directory / name
-
-
-def _check_socket_length(path: Path) -> Path:
-    if len(str(path).encode()) > _LONGEST_SOCKET_PATH:
-        message = f"the path of a socket has at most {_LONGEST_SOCKET_PATH} bytes"
-        raise MistakeError(message, f"write {show(str(DEFAULT_CONTROL_SOCKET))}")
-    return path
-
-
-def _parse_home_agent(value: Any) -> IPv6Address | None:
-    return None if value == _DISCOVER else parse_address(value)
-
-
-def _refuse_whole_internet(prefix: IPv6Network) -> IPv6Network:
-    if prefix.prefixlen == 0:
-        raise MistakeError(f"{prefix} is the whole Internet, not a network")
-    return prefix
-
-
-def _refuse_many(networks: list[IPv4Network]) -> list[IPv4Network]:
-    if len(networks) > _MOST_IPV4_NETWORKS:
-        message = f"{len(networks)} networks are more than {_MOST_IPV4_NETWORKS}"
-        raise MistakeError(message, "write the prefix that several of them lie in")
-    return networks
-
-
-_Network = Annotated[Prefix, AfterValidator(_refuse_whole_internet)]
-_Networks = Annotated[
-    list[_Network], BeforeValidator(as_list), AfterValidator(refuse_nested_prefixes)
-]
-_NetworksOnBoard = Annotated[
-    list[Annotated[_Network, BeforeValidator(point_to_ipv4_prefixes)]],
-    BeforeValidator(as_list),
-    AfterValidator(refuse_nested_prefixes),
-]
-_Path = Annotated[Path, PlainValidator(_resolve_path)]
-#: Home Agent Preference (RFC 6275 §7.4) has 16 bits and a sign.
-_Preference = Annotated[int, AfterValidator(within(-0x8000, 0x7FFF))]
-_Lifetime = Annotated[int, AfterValidator(within(8, _LONGEST_LIFETIME, "seconds"))]
+_PREFIX_MODES = {"explicit": True, "implicit": False}
 
 
 class DataplaneTable(StrictModel):
-    """[dataplane]."""
+    """[dataplane]: what carries packets."""
 
-    encapsulation: Annotated[Encapsulation, _choice(Encapsulation)] = Encapsulation.AUTO
+    encapsulation: Annotated[Encapsulation, choice(Encapsulation)] = Field(
+        default=Encapsulation.AUTO,
+        description="What carries packets between care-of address and home agent: `seg6` routes or "
+        "`ip6tnl` devices; `auto` takes what the kernel has. On the wire both are the same.",
+        examples=['encapsulation = "ip6tnl"'],
+    )
 
 
 class OptimizingDataplaneTable(DataplaneTable):
     """[dataplane] of a role that has to do with route optimization."""
 
-    route_optimization: Annotated[RouteOptimization, _choice(RouteOptimization)] = (
-        RouteOptimization.TUNNEL
+    route_optimization: Annotated[RouteOptimization, choice(RouteOptimization)] = Field(
+        default=RouteOptimization.TUNNEL,
+        description="What carries packets between care-of address and correspondent node; both "
+        "ends must say the same. `mip6` is the Home Address option and the type 2 routing header.",
+        examples=['route-optimization = "mip6"'],
     )
 
 
 class MetricsTable(StrictModel):
-    """[metrics]: on by default, ``listen = "off"`` for none."""
+    """[metrics]: for Prometheus."""
 
-    listen: Annotated[tuple[str, int] | None, PlainValidator(_parse_listen)] = _DEFAULT_LISTEN
+    listen: ListenAddress = Field(
+        default=_DEFAULT_LISTEN,
+        description="Where metrics are served.",
+        examples=['listen = "[::]:9362"'],
+    )
 
 
 class ControlTable(StrictModel):
-    """[control]."""
+    """[control]: how the commands reach the agent."""
 
-    socket: Annotated[_Path, AfterValidator(_check_socket_length)] = DEFAULT_CONTROL_SOCKET
+    socket: SocketPath = Field(
+        default=DEFAULT_CONTROL_SOCKET,
+        description="The socket that `--socket` of the commands names.",
+        examples=['socket = "/run/mrouter/bus-17.sock"'],
+    )
 
 
 class ConfigFile(StrictModel):
     """What the files of all roles have in common."""
 
-    role: str
-    log_level: Annotated[LogLevel, _choice(LogLevel)] = LogLevel.INFO
-    dialect: Annotated[Dialect, _choice(Dialect)] = Dialect.DRAFT_01
-    coainfo_type: Annotated[int, AfterValidator(_check_coainfo_type)] = DEFAULT_COAINFO_TYPE
-    dataplane: DataplaneTable = DataplaneTable()
-    metrics: MetricsTable = MetricsTable()
-    control: ControlTable = ControlTable()
+    role: str = Field(
+        description='What the machine is: `"mobile-router"`, `"home-agent"` or '
+        '`"correspondent-node"`.',
+        examples=['role = "mobile-router"'],
+    )
+    log_level: Annotated[LogLevel, choice(LogLevel)] = Field(
+        default=LogLevel.INFO,
+        description="How much is logged.",
+        examples=['log-level = "debug"'],
+    )
+    dialect: Annotated[Dialect, choice(Dialect)] = Field(
+        default=Dialect.DRAFT_01,
+        description="How several care-of addresses are signalled; both ends must say the same.",
+        examples=['dialect = "rfc5648"'],
+    )
+    coainfo_type: CoainfoType = Field(
+        default=DEFAULT_COAINFO_TYPE,
+        description="The type of the draft's CoAINFO option, which the draft leaves open; both "
+        "ends must say the same.",
+        examples=["coainfo-type = 200"],
+    )
+    dataplane: DataplaneTable = Field(
+        default=DataplaneTable(),
+        description="What carries packets.",
+        examples=['[dataplane]\nencapsulation = "seg6"'],
+    )
+    metrics: MetricsTable = Field(
+        default=MetricsTable(),
+        description="Metrics for Prometheus.",
+        examples=['[metrics]\nlisten = "off"'],
+    )
+    control: ControlTable = Field(
+        default=ControlTable(),
+        description="How the commands reach the agent.",
+        examples=['[control]\nsocket = "/run/mrouter/bus-17.sock"'],
+    )
 
 
 class MobileRouterTable(StrictModel):
     """[mobile-router] in a mobile router's file."""
 
-    home_address: Address = Field(examples=['home-address = "2001:db8:f1::100"'])
-    home_prefix: Prefix | None = None
-    home_agent: Annotated[IPv6Address | None, PlainValidator(_parse_home_agent)] = Field(
-        examples=['home-agent = "2001:db8:f0::2"']
+    home_address: Address = Field(
+        description="The router's own address in the home network.",
+        examples=['home-address = "2001:db8:f1::100"'],
     )
-    prefixes: _NetworksOnBoard = Field(examples=['prefixes = ["2001:db8:a1::/64"], or [] for none'])
-    ipv4_prefixes: Annotated[IPv4Networks, AfterValidator(_refuse_many)] = Field(
-        default_factory=list
+    home_prefix: Prefix | None = Field(
+        default=None,
+        description="The home network, where home agents are looked for.",
+        examples=['home-prefix = "2001:db8:f1::/64"'],
     )
-    prefix_mode: Annotated[bool, PlainValidator(one_of({"explicit": True, "implicit": False}))] = (
-        True
+    home_agent: HomeAgentAddress = Field(
+        description='Where it registers; `"auto"` looks for home agents of `home-prefix` over all '
+        "links.",
+        examples=['home-agent = "2001:db8:f0::2"'],
+    )
+    prefixes: NetworksOnBoard = Field(
+        description="The IPv6 networks on board; none make a mobile node of it.",
+        examples=['prefixes = ["2001:db8:a1::/64"], or [] for none'],
+    )
+    ipv4_prefixes: Annotated[IPv4Networks, AfterValidator(refuse_many)] = Field(
+        default_factory=list,
+        description="The IPv4 networks on board.",
+        examples=['ipv4-prefixes = ["192.0.2.0/24"]'],
+    )
+    prefix_mode: Annotated[bool, PlainValidator(one_of(_PREFIX_MODES))] = Field(
+        default=True,
+        description="Whether each registration names the IPv6 networks on board, or the home agent "
+        "takes them from its own file (RFC 3963).",
+        examples=['prefix-mode = "implicit"'],
     )
     ingress: Annotated[
         list[InterfaceName], BeforeValidator(as_list), AfterValidator(refuse_repeats)
-    ] = Field(default_factory=list)
-    policy: _Path = Field(examples=['policy = "vehicle.toml"'])
-    lifetime: _Lifetime = 120
-    first_registration_timeout: Annotated[float, AfterValidator(within(1, 32, "seconds"))] = (
-        INITIAL_BINDACK_TIMEOUT_FIRST_REG
+    ] = Field(
+        default_factory=list,
+        description="The interfaces of the networks on board.",
+        examples=['ingress = ["lan0"]'],
     )
-    ifid_renewal: Annotated[float, AfterValidator(within(0, 365 * _DAY, "seconds"))] = 0
-    deregister_on_stop: bool = False
-    push_policies: bool = True
+    policy: FilePath = Field(description="The policy file.", examples=['policy = "vehicle.toml"'])
+    lifetime: Lifetime = Field(
+        default=120,
+        description="How long a binding is asked for; it is renewed before it ends.",
+        examples=["lifetime = 60"],
+    )
+    first_registration_timeout: Annotated[float, AfterValidator(within(1, 32, "seconds"))] = Field(
+        default=INITIAL_BINDACK_TIMEOUT_FIRST_REG,
+        description="How long the first Binding Update waits for its answer before it is repeated.",
+        examples=["first-registration-timeout = 3"],
+    )
+    ifid_renewal: Annotated[float, AfterValidator(within(0, 365 * _DAY, "seconds"))] = Field(
+        default=0,
+        description="After how long a binding gets a fresh IFID; 0 is never.",
+        examples=["ifid-renewal = 86400"],
+    )
+    deregister_on_stop: bool = Field(
+        default=False,
+        description="An agent that is stopped ends its bindings, instead of leaving forwarding as "
+        "it is.",
+        examples=["deregister-on-stop = true"],
+    )
+    push_policies: bool = Field(
+        default=True,
+        description="The home agent is asked to obey the policies for what it sends.",
+        examples=["push-policies = false"],
+    )
     correspondents: Annotated[
         list[Address], BeforeValidator(as_list), AfterValidator(refuse_repeats)
-    ] = Field(default_factory=list)
+    ] = Field(
+        default_factory=list,
+        description="Correspondent nodes that the router itself talks with directly.",
+        examples=['correspondents = ["2001:db8:c::10"]'],
+    )
 
     @field_validator("home_agent")
     @classmethod
@@ -218,7 +231,7 @@ class MobileRouterTable(StrictModel):
         if home_agent == info.data.get("home_address"):
             raise MistakeError(f"{home_agent} is the home address already")
         if home_agent is None and info.data.get("home_prefix") is None:
-            message = f'"{_DISCOVER}" looks for home agents of home-prefix, which is missing'
+            message = f'"{DISCOVER}" looks for home agents of home-prefix, which is missing'
             raise MistakeError(message, 'write home-prefix = "2001:db8:f1::/64"')
         return home_agent
 
@@ -236,14 +249,35 @@ class MobileRouterTable(StrictModel):
 
 
 class LinkTable(StrictModel):
-    """One [[link]]."""
+    """One [[link]]: a way out of the vehicle."""
 
-    name: Name = Field(examples=['name = "lte"'])
-    interface: InterfaceName = Field(examples=['interface = "wwan0"'])
-    ifpri: Annotated[int, AfterValidator(within(0, 255))] = Field(examples=["ifpri = 0"])
-    cost: Annotated[int, AfterValidator(within(0, _HIGHEST_COST))] = 0
-    quota: QuotaOfLink | None = None
-    probe: Annotated[ProbeProfile | None, _choice(ProbeProfile)] = None
+    name: Name = Field(
+        description="What policies, status and metrics call it.", examples=['name = "lte"']
+    )
+    interface: InterfaceName = Field(
+        description="Its network interface; each link has its own.",
+        examples=['interface = "wwan0"'],
+    )
+    ifpri: Annotated[int, AfterValidator(within(0, 255))] = Field(
+        description="Its priority, lower is better; each link has its own. In dialect rfc5648 up "
+        "to 126.",
+        examples=["ifpri = 0"],
+    )
+    cost: Annotated[int, AfterValidator(within(0, _HIGHEST_COST))] = Field(
+        default=0,
+        description='What it costs, in a unit of your own, for `choose = "cheapest"`.',
+        examples=["cost = 10"],
+    )
+    quota: QuotaOfLink | None = Field(
+        default=None,
+        description="What it may carry in a day or a month, for `under-quota`.",
+        examples=['quota = { limit = "50 GB", period = "monthly" }'],
+    )
+    probe: Annotated[ProbeProfile | None, choice(ProbeProfile)] = Field(
+        default=None,
+        description="How it is probed; without, as `normal`, and only where a policy has to know.",
+        examples=['probe = "normal"'],
+    )
 
     def to_link(self) -> LinkConfig:
         """Return the link as data."""
@@ -254,88 +288,56 @@ class LinkTable(StrictModel):
 class MobileRouterFile(ConfigFile):
     """The whole file of a mobile router."""
 
-    state_directory: _Path = DEFAULT_STATE_DIRECTORY
-    dataplane: OptimizingDataplaneTable = OptimizingDataplaneTable()
+    state_directory: FilePath = Field(
+        default=DEFAULT_STATE_DIRECTORY,
+        description="Holds what links have carried, over reboots. Each agent of a machine needs "
+        "one of its own.",
+        examples=['state-directory = "/var/lib/mrouter-17"'],
+    )
+    dataplane: OptimizingDataplaneTable = Field(
+        default=OptimizingDataplaneTable(),
+        description="What carries packets.",
+        examples=['[dataplane]\nroute-optimization = "mip6"'],
+    )
     mobile_router: MobileRouterTable = Field(
-        examples=["[mobile-router] and below it home-address and home-agent"]
+        description="The mobile router itself.",
+        examples=["[mobile-router] and below it home-address and home-agent"],
     )
     link: Annotated[list[LinkTable], AfterValidator(refuse_empty)] = Field(
-        examples=["[[link]] and below it name, interface and ifpri, for each way out"]
+        description="The ways out.",
+        examples=["[[link]] and below it name, interface and ifpri, for each way out"],
     )
     security: OneAssociation = Field(
-        examples=["[security] and below it spi, algorithm and key-file"]
+        description="How the home agent knows the router.",
+        examples=["[security] and below it spi, algorithm and key-file"],
     )
-
-
-class PeerTable(StrictModel):
-    """One of ``peers`` in [home-agent]."""
-
-    address: Address = Field(examples=['address = "2001:db8:f0::3"'])
-    preference: _Preference = 0
-    nemo: bool = True
-
-
-class HomeAgentTable(StrictModel):
-    """[home-agent] in a home agent's file."""
-
-    address: Address = Field(examples=['address = "2001:db8:f0::2"'])
-    home_prefixes: Annotated[_Networks, AfterValidator(refuse_empty)] = Field(
-        examples=['home-prefixes = ["2001:db8:f1::/64"]']
-    )
-    min_lifetime: Annotated[int, AfterValidator(within(4, _LONGEST_LIFETIME, "seconds"))] = 4
-    max_lifetime: _Lifetime = 600
-    timestamp_window: Annotated[float, AfterValidator(within(1, _DAY, "seconds"))] = 7.0
-    nemo: bool = True
-    home_link: InterfaceName | None = None
-    preference: _Preference = 0
-    peers: list[PeerTable] = Field(default_factory=list)
-    prefix_lifetime: Annotated[int, AfterValidator(within(60, 0xFFFFFFFF, "seconds"))] = 30 * _DAY
-    prefix_advertisements: bool = True
-    ipv4_exit: Annotated[IPv4Exit, _choice(IPv4Exit)] = IPv4Exit.ROUTE
-
-    @field_validator("max_lifetime")
-    @classmethod
-    def _refuse_less_than_min(cls, max_lifetime: int, info: ValidationInfo) -> int:
-        min_lifetime = info.data.get("min_lifetime", 0)
-        if max_lifetime < min_lifetime:
-            raise MistakeError(f"must be at least min-lifetime, {min_lifetime} seconds")
-        return max_lifetime
-
-
-class ServedTable(StrictModel):
-    """One [[mobile-router]] in a home agent's file."""
-
-    name: Name = Field(examples=['name = "bus-7"'])
-    home_address: Address = Field(examples=['home-address = "2001:db8:f1::100"'])
-    prefixes: _NetworksOnBoard = Field(examples=['prefixes = ["2001:db8:a1::/64"], or [] for none'])
-    ipv4_prefixes: IPv4Networks = Field(default_factory=list)
-    security: Associations = Field(
-        examples=['security = [{ spi = 256, algorithm = "hmac-sha256", key-file = "bus-7.key" }]']
-    )
-
-
-class HomeAgentFile(ConfigFile):
-    """The whole file of a home agent."""
-
-    home_agent: HomeAgentTable = Field(
-        examples=["[home-agent] and below it address and home-prefixes"]
-    )
-    mobile_router: list[ServedTable] = Field(default_factory=list)
 
 
 class CorrespondentNodeTable(StrictModel):
-    """[correspondent-node]."""
+    """[correspondent-node]: what mobile routers reach it by."""
 
-    address: Address = Field(examples=['address = "2001:db8:c::10"'])
+    address: Address = Field(
+        description="Its address, which mobile routers name among their `correspondents`.",
+        examples=['address = "2001:db8:c::10"'],
+    )
     max_lifetime: Annotated[int, AfterValidator(within(8, MAX_RR_BINDING_LIFETIME, "seconds"))] = (
-        MAX_RR_BINDING_LIFETIME
+        Field(
+            default=MAX_RR_BINDING_LIFETIME,
+            description="No binding is granted for longer.",
+            examples=["max-lifetime = 300"],
+        )
     )
 
 
 class CorrespondentNodeFile(ConfigFile):
     """The whole file of a correspondent node."""
 
-    dataplane: OptimizingDataplaneTable = OptimizingDataplaneTable()
+    dataplane: OptimizingDataplaneTable = Field(
+        default=OptimizingDataplaneTable(),
+        description="What carries packets.",
+        examples=['[dataplane]\nroute-optimization = "mip6"'],
+    )
     correspondent_node: CorrespondentNodeTable = Field(
-        examples=["[correspondent-node] and below it address"]
+        description="The correspondent node itself.",
+        examples=["[correspondent-node] and below it address"],
     )

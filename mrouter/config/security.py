@@ -41,14 +41,19 @@ def _read_key(value: Any, info: ValidationInfo) -> bytes:
 
 
 class AssociationTable(StrictModel):
-    """A security association with its key read from the file that ``key-file`` names."""
+    """``security``: a key that a mobile router and its home agent share."""
 
-    spi: Annotated[int, AfterValidator(_check_spi)] = Field(examples=["spi = 256"])
+    spi: Annotated[int, AfterValidator(_check_spi)] = Field(
+        description="Which key it is; both ends must say the same.", examples=["spi = 256"]
+    )
     algorithm: Annotated[Algorithm, PlainValidator(one_of(ALGORITHMS))] = Field(
-        examples=['algorithm = "hmac-sha256"']
+        description="What authenticates messages; SPI 3 stands for `hmac-sha1`, and no other does.",
+        examples=['algorithm = "hmac-sha256"'],
     )
     key_file: Annotated[bytes, PlainValidator(_read_key)] = Field(
-        repr=False, examples=['key-file = "ha.key"']
+        repr=False,
+        description="The file with the key in hexadecimal, which nobody but its owner can read.",
+        examples=['key-file = "ha.key"'],
     )
 
     @field_validator("algorithm")

@@ -66,21 +66,65 @@ _LinkNames = Annotated[list[Name], BeforeValidator(as_list), AfterValidator(refu
 
 
 class PacketTable(StrictModel):
-    """A packet's fields; those that are left out are as in a packet that has none of them."""
+    """A packet's fields; what is left out, the packet does not have."""
 
-    protocol: Annotated[int, PlainValidator(parse_protocol)] = Field(examples=['protocol = "udp"'])
-    source: AnyAddress | None = None
-    destination: AnyAddress | None = None
-    source_port: _Port | None = None
-    destination_port: _Port | None = None
-    icmpv6_type: Annotated[int, PlainValidator(parse_icmpv6_type)] | None = None
-    source_mac: Annotated[str, PlainValidator(parse_mac)] | None = None
-    dscp: Annotated[int, PlainValidator(parse_code_point)] = 0
-    ingress: InterfaceName | None = None
-    time: Annotated[int, PlainValidator(parse_moment)] | None = None
-    packet_size: _PacketSize | None = None
-    flow_bytes: Size | None = None
-    destination_domain: Annotated[str, PlainValidator(parse_domain_name)] | None = None
+    protocol: Annotated[int, PlainValidator(parse_protocol)] = Field(
+        description="The packet's protocol.", examples=['protocol = "udp"']
+    )
+    source: AnyAddress | None = Field(
+        default=None,
+        description="Its address on board.",
+        examples=['source = "2001:db8:a1::10"'],
+    )
+    destination: AnyAddress | None = Field(
+        default=None,
+        description="Its address at the far end.",
+        examples=['destination = "2001:db8:c::10"'],
+    )
+    source_port: _Port | None = Field(
+        default=None, description="Its port on board.", examples=["source-port = 50000"]
+    )
+    destination_port: _Port | None = Field(
+        default=None, description="Its port at the far end.", examples=["destination-port = 443"]
+    )
+    icmpv6_type: Annotated[int, PlainValidator(parse_icmpv6_type)] | None = Field(
+        default=None,
+        description="The type of an ICMPv6 message.",
+        examples=['icmpv6-type = "echo-request"'],
+    )
+    source_mac: Annotated[str, PlainValidator(parse_mac)] | None = Field(
+        default=None,
+        description="The device's own address.",
+        examples=['source-mac = "02:00:00:00:00:01"'],
+    )
+    dscp: Annotated[int, PlainValidator(parse_code_point)] = Field(
+        default=0, description="The mark that it comes with.", examples=['dscp = "ef"']
+    )
+    ingress: InterfaceName | None = Field(
+        default=None,
+        description="The interface that it comes in by.",
+        examples=['ingress = "lan0"'],
+    )
+    time: Annotated[int, PlainValidator(parse_moment)] | None = Field(
+        default=None,
+        description="When it comes, by the clocks of the policy file's `[time]`.",
+        examples=['time = "fri 22:00"'],
+    )
+    packet_size: _PacketSize | None = Field(
+        default=None,
+        description="Its bytes, IP header included.",
+        examples=["packet-size = 120"],
+    )
+    flow_bytes: Size | None = Field(
+        default=None,
+        description="What its flow has carried so far.",
+        examples=['flow-bytes = "20MB"'],
+    )
+    destination_domain: Annotated[str, PlainValidator(parse_domain_name)] | None = Field(
+        default=None,
+        description="The name whose address the destination is.",
+        examples=['destination-domain = "www.example.com"'],
+    )
 
     @field_validator("destination")
     @classmethod
@@ -124,21 +168,46 @@ def _refuse_false(value: bool) -> bool:
 
 
 class ExpectTable(PacketTable):
-    """One [[expect]]: a packet, the links that are up (all, if left out), and what comes out."""
+    """One [[expect]]: beside the packet's fields, what is up and what must come out.
 
-    name: Annotated[str, AfterValidator(_refuse_nameless)] = Field(examples=['name = "a call"'])
-    up: _LinkNames | None = None
-    policy: Name | None = None
-    links: Annotated[_LinkNames, AfterValidator(refuse_empty)] | None = None
-    drop: Annotated[bool, AfterValidator(_refuse_false)] = False
+    At least one of ``policy``, ``links`` and ``drop`` is there; ``links`` and ``drop`` exclude
+    each other.
+    """
+
+    name: Annotated[str, AfterValidator(_refuse_nameless)] = Field(
+        description="What is told if it does not hold; each has its own.",
+        examples=['name = "a call"'],
+    )
+    up: _LinkNames | None = Field(
+        default=None,
+        description="The links that are up; every one, if it is left out.",
+        examples=['up = ["lte", "sat"]'],
+    )
+    policy: Name | None = Field(
+        default=None,
+        description="The policy that the packet must meet.",
+        examples=['policy = "call"'],
+    )
+    links: Annotated[_LinkNames, AfterValidator(refuse_empty)] | None = Field(
+        default=None,
+        description="All links that must be used, in their order.",
+        examples=['links = ["wifi", "lte"]'],
+    )
+    drop: Annotated[bool, AfterValidator(_refuse_false)] = Field(
+        default=False, description="It must be dropped.", examples=["drop = true"]
+    )
 
 
 class ExpectFile(StrictModel):
-    """The whole file; ``policies`` is a policy or configuration file, relative to this one."""
+    """The whole file."""
 
-    policies: str = Field(examples=['policies = "policy.toml"'])
+    policies: str = Field(
+        description="The policy file that is tried, or the configuration file that names it. A "
+        "relative name starts at this file's directory.",
+        examples=['policies = "policy.toml"'],
+    )
     expect: Annotated[list[ExpectTable], AfterValidator(refuse_empty)] = Field(
-        examples=["an [[expect]]"]
+        description="What is expected.", examples=["an [[expect]]"]
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -97,7 +98,20 @@ def make_policy_schema() -> dict[str, Any]:
     links, nor which ports overlap.
     """
     schema = PolicyFile.model_json_schema(schema_generator=_Generator)
+    for table in (schema, *schema["$defs"].values()):
+        _write_for_editors(table)
     return {"$schema": _DIALECT, **schema, "title": _TITLE}
+
+
+def _write_for_editors(table: JsonSchemaValue) -> None:
+    """Make values of a table's examples, which are lines of a file, and Markdown of its meaning."""
+    table["description"] = table["description"].replace("``", "`")
+    for key, field in table["properties"].items():
+        lines = field.pop("examples", [""])[0]
+        try:
+            field["examples"] = [tomllib.loads(lines)[key]]
+        except (tomllib.TOMLDecodeError, KeyError):
+            continue  # it tells in words what to write
 
 
 class _Generator(GenerateJsonSchema):

@@ -123,50 +123,106 @@ _FlowSizes = Annotated[
 _Domains = Annotated[list[Annotated[str, PlainValidator(parse_domain)]], *distinct]
 
 
+def _condition(meaning: str, example: str) -> Any:
+    """Describe a key that a match may have."""
+    return Field(default_factory=list, description=meaning, examples=[example])
+
+
+def _none_of(key: str) -> Any:
+    """Describe the negation of ``key``."""
+    meaning = f"What `{key}` takes: a packet that meets any of these does not match."
+    return Field(default_factory=list, description=meaning)
+
+
 class TimeTable(StrictModel):
     """[time]: what the times of the file mean."""
 
-    zone: Annotated[str, PlainValidator(parse_zone)] = UTC_NAME
+    zone: Annotated[str, PlainValidator(parse_zone)] = Field(
+        default=UTC_NAME,
+        description="By whose clocks `time` and `weekday` are, summer time included.",
+        examples=['zone = "Europe/Berlin"'],
+    )
 
 
 class SetTable(StrictModel):
-    """One [set.NAME]: prefixes written here, in a file, or both."""
+    """One [set.NAME]: prefixes written here, in a file, or both; a match names it "@NAME"."""
 
-    prefixes: Annotated[AnyPrefixList, AfterValidator(refuse_empty)] = Field(default_factory=list)
-    file: str | None = None
+    prefixes: Annotated[AnyPrefixList, AfterValidator(refuse_empty)] = Field(
+        default_factory=list,
+        description="Prefixes of the set, of either family.",
+        examples=['prefixes = ["2001:db8:1::/48", "192.0.2.0/24"]'],
+    )
+    file: str | None = Field(
+        default=None,
+        description="A file with more, one prefix a line; `#` begins a comment. A relative name "
+        "starts at the policy file's directory.",
+        examples=['file = "streaming.txt"'],
+    )
 
 
 class MatchTable(StrictModel):
-    """What a packet must look like, and must not: a key that is absent matches anything."""
+    """What a packet must look like, and must not: a key that is absent matches anything.
 
-    protocol: _Protocols = Field(default_factory=list)
-    source_port: _Ports = Field(default_factory=list)
-    destination_port: _Ports = Field(default_factory=list)
-    source: _Ends = Field(default_factory=list)
-    destination: _Ends = Field(default_factory=list)
-    dscp: _CodePoints = Field(default_factory=list)
-    ingress: _Ingress = Field(default_factory=list)
-    icmpv6_type: _Icmpv6Types = Field(default_factory=list)
-    source_mac: _Macs = Field(default_factory=list)
-    time: _Times = Field(default_factory=list)
-    weekday: _Weekdays = Field(default_factory=list)
-    packet_size: _PacketSizes = Field(default_factory=list)
-    flow_bytes: _FlowSizes = Field(default_factory=list)
-    destination_domain: _Domains = Field(default_factory=list)
-    not_protocol: _Protocols = Field(default_factory=list)
-    not_source_port: _Ports = Field(default_factory=list)
-    not_destination_port: _Ports = Field(default_factory=list)
-    not_source: _Ends = Field(default_factory=list)
-    not_destination: _Ends = Field(default_factory=list)
-    not_dscp: _CodePoints = Field(default_factory=list)
-    not_ingress: _Ingress = Field(default_factory=list)
-    not_icmpv6_type: _Icmpv6Types = Field(default_factory=list)
-    not_source_mac: _Macs = Field(default_factory=list)
-    not_time: _Times = Field(default_factory=list)
-    not_weekday: _Weekdays = Field(default_factory=list)
-    not_packet_size: _PacketSizes = Field(default_factory=list)
-    not_flow_bytes: _FlowSizes = Field(default_factory=list)
-    not_destination_domain: _Domains = Field(default_factory=list)
+    A packet must meet all keys; of a list one value is enough.
+    """
+
+    protocol: _Protocols = _condition("The transport protocol.", 'protocol = "udp"')
+    source_port: _Ports = _condition(
+        "The port on board. `protocol` stands beside it.",
+        'protocol = "udp"\nsource-port = 5060',
+    )
+    destination_port: _Ports = _condition(
+        "The port at the far end. `protocol` stands beside it.",
+        'protocol = ["tcp", "udp"]\ndestination-port = [443, "5000-5010"]',
+    )
+    source: _Ends = _condition("The address on board.", 'source = "2001:db8:a1::10"')
+    destination: _Ends = _condition(
+        "The address at the far end. Where all prefixes are of one family, packets of the other do "
+        "not match.",
+        'destination = "2001:db8:c::/48"',
+    )
+    dscp: _CodePoints = _condition("The mark that the packet came with.", 'dscp = ["ef", "af41"]')
+    ingress: _Ingress = _condition(
+        "The interface that it came in by, one of the configuration's `ingress`.",
+        'ingress = "lan0"',
+    )
+    icmpv6_type: _Icmpv6Types = _condition(
+        "The type of an ICMPv6 message. No other protocol meets it.",
+        'icmpv6-type = "echo-request"',
+    )
+    source_mac: _Macs = _condition("The device's own address.", 'source-mac = "02:00:00:00:00:01"')
+    time: _Times = _condition(
+        "The time of day, the end not included. One that goes on past midnight is of the day that "
+        "it begins on.",
+        'time = "22:00-06:00"',
+    )
+    weekday: _Weekdays = _condition("The day of the week.", 'weekday = "mon-fri"')
+    packet_size: _PacketSizes = _condition(
+        "Bytes of the flow's first packet, IP header included.", 'packet-size = "0-200"'
+    )
+    flow_bytes: _FlowSizes = _condition(
+        "What the flow has carried so far, both ways. A file has at most 8 different sizes.",
+        'flow-bytes = "10MB-"',
+    )
+    destination_domain: _Domains = _condition(
+        "The name whose address the destination is, by the DNS answers that passed; `*.` stands "
+        "for all names below.",
+        'destination-domain = ["example.com", "*.example.com"]',
+    )
+    not_protocol: _Protocols = _none_of("protocol")
+    not_source_port: _Ports = _none_of("source-port")
+    not_destination_port: _Ports = _none_of("destination-port")
+    not_source: _Ends = _none_of("source")
+    not_destination: _Ends = _none_of("destination")
+    not_dscp: _CodePoints = _none_of("dscp")
+    not_ingress: _Ingress = _none_of("ingress")
+    not_icmpv6_type: _Icmpv6Types = _none_of("icmpv6-type")
+    not_source_mac: _Macs = _none_of("source-mac")
+    not_time: _Times = _none_of("time")
+    not_weekday: _Weekdays = _none_of("weekday")
+    not_packet_size: _PacketSizes = _none_of("packet-size")
+    not_flow_bytes: _FlowSizes = _none_of("flow-bytes")
+    not_destination_domain: _Domains = _none_of("destination-domain")
 
     @field_validator("source_port", "destination_port", "not_source_port", "not_destination_port")
     @classmethod

@@ -128,9 +128,21 @@ _Seconds = Annotated[float, AfterValidator(within(0, 7 * 86400, "seconds"))]
 class TierTable(StrictModel):
     """Links of one rank: exactly one of ``links`` and ``balance``; ``choose`` beside ``links``."""
 
-    links: _Links = Field(default_factory=list)
-    balance: _Shares = Field(default_factory=dict)
-    choose: _Choice = Choice.FAILOVER
+    links: _Links = Field(
+        default_factory=list,
+        description="The first of them that is up has all flows.",
+        examples=['links = ["wifi", "lte"]'],
+    )
+    balance: _Shares = Field(
+        default_factory=dict,
+        description="Links and weights: flows are shared by them.",
+        examples=["balance = { wifi = 3, lte = 1 }"],
+    )
+    choose: _Choice = Field(
+        default=Choice.FAILOVER,
+        description="Which of `links` that are up comes first, as in a policy.",
+        examples=['links = ["wifi", "lte"]\nchoose = "cheapest"'],
+    )
 
     @field_validator("choose")
     @classmethod
@@ -159,23 +171,88 @@ _Tiers = Annotated[
 class ActionTable(StrictModel):
     """What is done with a packet: one of ``links``, ``balance``, ``tiers``, ``bicast``, ``drop``.
 
-    What stands below ``drop`` may stand beside all but ``drop``.
+    Keys after ``drop`` may stand beside all but ``drop``.
     """
 
-    links: _Links = Field(default_factory=list)
-    balance: _Shares = Field(default_factory=dict)
-    tiers: _Tiers = Field(default_factory=list)
-    sticky: Annotated[bool, PlainValidator(one_of(_STICKINESS))] = False
-    bicast: Annotated[_Links, AfterValidator(_require_two)] = Field(default_factory=list)
-    copies: int | None = None
-    choose: _Choice = Choice.FAILOVER
-    drop: Annotated[bool, AfterValidator(_require_true)] = False
-    dscp_remark: CodePoint | None = None
-    hold_down: _Seconds = 0.0
-    running_flows: Annotated[bool, PlainValidator(one_of(_RUNNING_FLOWS))] = False
-    under_quota: bool = False
-    wait: bool = False
-    rate_limit: Annotated[int, PlainValidator(parse_rate)] | None = None
+    links: _Links = Field(
+        default_factory=list,
+        description="The first of them that is up is used.",
+        examples=['links = ["wifi", "lte"]'],
+    )
+    balance: _Shares = Field(
+        default_factory=dict,
+        description="Links and weights: each flow goes by one of those that are up, so many by "
+        "each as its weight says.",
+        examples=["balance = { wifi = 3, lte = 1 }"],
+    )
+    tiers: _Tiers = Field(
+        default_factory=list,
+        description="Groups of links: the first that has a link up is used.",
+        examples=['tiers = [{ balance = { wifi = 3, lte = 1 } }, { links = ["sat"] }]'],
+    )
+    sticky: Annotated[bool, PlainValidator(one_of(_STICKINESS))] = Field(
+        default=False,
+        description="What stays together where flows are shared: each flow, or all flows of one "
+        "host on board. Stands beside `balance`, in `tiers` too.",
+        examples=['balance = { wifi = 3, lte = 1 }\nsticky = "source"'],
+    )
+    bicast: Annotated[_Links, AfterValidator(_require_two)] = Field(
+        default_factory=list,
+        description="A copy of each packet goes by each of these that are up; the far end drops "
+        "the duplicates.",
+        examples=['bicast = ["lte", "wifi", "sat"]'],
+    )
+    copies: int | None = Field(
+        default=None,
+        description="How many copies: by the first so many links of `bicast` that are up. At "
+        "least 2; all of them, if it is left out.",
+        examples=['bicast = ["lte", "wifi", "sat"]\ncopies = 2'],
+    )
+    choose: _Choice = Field(
+        default=Choice.FAILOVER,
+        description="Which of `links` or `bicast` that are up comes first: as they are listed, by "
+        "the links' `cost`, or by what probes measure. For `tiers` it stands in the tier.",
+        examples=['links = ["wifi", "lte"]\nchoose = "lowest-latency"'],
+    )
+    drop: Annotated[bool, AfterValidator(_require_true)] = Field(
+        default=False,
+        description="Every packet is dropped.",
+        examples=["drop = true"],
+    )
+    dscp_remark: CodePoint | None = Field(
+        default=None,
+        description="The mark that packets leave with; without it, theirs.",
+        examples=['dscp-remark = "af11"'],
+    )
+    hold_down: _Seconds = Field(
+        default=0.0,
+        description="How long a link that has come back must have been up before it is used "
+        "again, unless there is no other. One that fails is left at once.",
+        examples=["hold-down = 30"],
+    )
+    running_flows: Annotated[bool, PlainValidator(one_of(_RUNNING_FLOWS))] = Field(
+        default=False,
+        description="Where flows that run go when a better link can be used: to it, or nowhere "
+        "while theirs is up. An agent that starts anew looks at them anew.",
+        examples=['running-flows = "stay"'],
+    )
+    under_quota: bool = Field(
+        default=False,
+        description="No link is used that is over its `quota`.",
+        examples=["under-quota = true"],
+    )
+    wait: bool = Field(
+        default=False,
+        description="While no link can be used, packets wait for up to 5 seconds (1 MB of them) "
+        "instead of being dropped.",
+        examples=["wait = true"],
+    )
+    rate_limit: Annotated[int, PlainValidator(parse_rate)] | None = Field(
+        default=None,
+        description="What all flows of the policy together may send; more is dropped. IPv6 and "
+        "IPv4 count by themselves.",
+        examples=['rate-limit = "2 Mbit/s"'],
+    )
 
     @field_validator("sticky")
     @classmethod
@@ -257,10 +334,17 @@ class ActionTable(StrictModel):
 
 
 class PolicyEntry(ActionTable):
-    """One [[policy]]."""
+    """One [[policy]]: beside these keys it has those of an action."""
 
-    name: Annotated[Name, AfterValidator(_refuse_reserved_name)] = Field(examples=['name = "call"'])
-    match: MatchTable = MatchTable()
+    name: Annotated[Name, AfterValidator(_refuse_reserved_name)] = Field(
+        description="What status, metrics and other commands call it; each policy has its own.",
+        examples=['name = "call"'],
+    )
+    match: MatchTable = Field(
+        default=MatchTable(),
+        description="Which packets it is for; all, if it is left out.",
+        examples=['match = { protocol = "udp", dscp = "ef" }'],
+    )
 
     def to_policy(self, sets: Mapping[str, PrefixSet], zone: str) -> Policy:
         """Return the policy as data; ``sets`` and time ``zone`` are the file's."""
@@ -270,7 +354,23 @@ class PolicyEntry(ActionTable):
 class PolicyFile(StrictModel):
     """The whole file."""
 
-    sets: dict[Name, SetTable] = Field(default_factory=dict, alias="set")
-    time: TimeTable = TimeTable()
-    policy: list[PolicyEntry] = Field(default_factory=list)
-    default: ActionTable = Field(examples=['[default] and below it links = ["lte", "wifi"]'])
+    sets: dict[Name, SetTable] = Field(
+        default_factory=dict,
+        alias="set",
+        description="Prefixes under a name, for many policies.",
+        examples=['[set.depot]\nprefixes = ["2001:db8:1::/48"]'],
+    )
+    time: TimeTable = Field(
+        default=TimeTable(),
+        description="What the times of the file mean.",
+        examples=['[time]\nzone = "Europe/Berlin"'],
+    )
+    policy: list[PolicyEntry] = Field(
+        default_factory=list,
+        description="The policies, in the order in which they are tried: the first match wins.",
+        examples=['[[policy]]\nname = "call"\nmatch = { dscp = "ef" }\nlinks = ["lte"]'],
+    )
+    default: ActionTable = Field(
+        description="What is done with packets that no policy matches.",
+        examples=['[default] and below it links = ["lte", "wifi"]'],
+    )

@@ -117,3 +117,27 @@ def test_a_wrong_action_is_not_valid(validator, default):
 
 def test_a_file_needs_a_default(validator):
     assert not validator.is_valid({"policy": []})
+
+
+def list_keys():
+    schema = make_policy_schema()
+    for name, table in {"PolicyFile": schema, **schema["$defs"]}.items():
+        for key, field in table["properties"].items():
+            yield pytest.param({**field, "$defs": schema["$defs"]}, id=f"{name}-{key}")
+
+
+@pytest.mark.parametrize("field", list(list_keys()))
+def test_every_key_tells_an_editor_what_it_means(field):
+    assert field["description"]
+
+
+@pytest.mark.parametrize("field", list(list_keys()))
+def test_an_example_for_editors_is_a_value_that_the_key_takes(field):
+    for value in field.get("examples", ()):
+        jsonschema.Draft202012Validator(field).validate(value)
+
+
+def test_examples_for_editors_are_values():
+    assert make_policy_schema()["$defs"]["ActionTable"]["properties"]["balance"]["examples"] == [
+        {"wifi": 3, "lte": 1}
+    ]
