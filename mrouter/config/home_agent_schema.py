@@ -70,8 +70,9 @@ class HomeAgentTable(StrictModel):
     )
     home_link: InterfaceName | None = Field(
         default=None,
-        description="The home network's interface, where home addresses are defended; without, the "
-        "home network is virtual.",
+        description="The home network's interface; without, the home network is virtual. A home "
+        "address is looked for there before its first binding is accepted (status 134 if somebody "
+        "has it), and answered for while it is bound. Sets `net.ipv6.conf.all.proxy_ndp`.",
         examples=['home-link = "eth1"'],
     )
     preference: Preference = Field(
@@ -91,7 +92,8 @@ class HomeAgentTable(StrictModel):
     )
     prefix_advertisements: bool = Field(
         default=True,
-        description="Mobile routers are told of the home prefixes.",
+        description="Mobile routers are told of the home prefixes; if not, their solicitations are "
+        "counted, and not answered.",
         examples=["prefix-advertisements = false"],
     )
     ipv4_exit: Annotated[IPv4Exit, choice(IPv4Exit)] = Field(

@@ -9,6 +9,8 @@ import pytest
 
 from mrouter.check import check_file
 from mrouter.policy.load import load_policies
+from mrouter.policy.match_schema import MatchTable
+from mrouter.policy.schema import ActionTable
 
 README = Path(__file__).parents[3] / "README.md"
 BLOCKS = re.findall(
@@ -17,7 +19,7 @@ BLOCKS = re.findall(
 CONFIGURATIONS = {
     re.search(r'^role = "(.+)"', block)[1]: block for block in BLOCKS if block.startswith("role")
 }
-FIRST, SHARED, HEAVY = (block for block in BLOCKS if block.startswith("[[policy]]"))
+(FIRST,) = (block for block in BLOCKS if block.startswith("[[policy]]"))
 
 
 @pytest.fixture
@@ -42,18 +44,16 @@ def test_the_configuration_is_taken(directory, role):
     assert check_file(file).endswith("no problems")
 
 
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        (FIRST, ["call", "bulk", "no-telnet", "default"]),
-        (SHARED, ["web", "default"]),
-        (f'{HEAVY}\n[default]\nlinks = ["lte"]\n', ["heavy", "default"]),
-    ],
-    ids=["first", "shared", "heavy"],
-)
-def test_the_policy_files_are_taken(tmp_path, text, names):
+def test_the_policy_file_is_taken(tmp_path):
     file = tmp_path / "policy.toml"
-    file.write_text(text)
+    file.write_text(FIRST)
 
     taken = load_policies(file, ["lte", "wifi", "sat"])
-    assert [policy.name for policy in taken.policies] == names
+    assert [policy.name for policy in taken.policies] == ["call", "bulk", "no-telnet", "default"]
+
+
+@pytest.mark.parametrize("model", [MatchTable, ActionTable])
+def test_every_key_of_a_policy_is_named(model):
+    keys = {field.alias for field in model.model_fields.values()}
+    named = set(re.findall(r"`([a-z0-9-]+)`", README.read_text(encoding="utf-8")))
+    assert {key for key in keys if not key.startswith("not-")} <= named

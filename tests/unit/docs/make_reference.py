@@ -7,6 +7,7 @@ a key's meaning and example are its field's, what it takes follows from its vali
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -138,7 +139,7 @@ def render_reference(reference: Reference) -> str:
         if reference is POLICY
         else "File names are relative to the file that they stand in.\n",
     ]
-    links = _link_models(reference.sections)
+    links = _link_models(reference)
     parts += [_render_section(section, links) for section in reference.sections]
     return "\n".join(parts)
 
@@ -152,17 +153,27 @@ def list_own_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
     }
 
 
-def _link_models(sections: tuple[Section, ...]) -> dict[type[BaseModel], str]:
-    """Return a link to the section of each model, by the anchors that GitHub gives to headings."""
+def list_anchors(titles: Sequence[str]) -> list[str]:
+    """Return the anchors that GitHub gives to the headings of a document."""
     seen: Counter[str] = Counter()
-    links = {}
-    for section in sections:
-        kept = "".join(sign for sign in section.title.lower() if sign.isalnum() or sign in "- ")
+    anchors = []
+    for title in titles:
+        kept = "".join(sign for sign in title.lower() if sign.isalnum() or sign in "- ")
         anchor = kept.replace(" ", "-")
-        number = seen[anchor]
+        anchors.append(f"{anchor}-{seen[anchor]}" if seen[anchor] else anchor)
         seen[anchor] += 1
+    return anchors
+
+
+def _link_models(reference: Reference) -> dict[type[BaseModel], str]:
+    """Return a link to the section of each model."""
+    titles = [section.title for section in reference.sections]
+    _, *anchors = list_anchors([reference.title, *titles])
+    links = {}
+    for section, anchor in zip(reference.sections, anchors, strict=True):
         if section.model is not None:
-            links[section.model] = f"[{section.title}](#{anchor}{f'-{number}' if number else ''})"
+            title = f"`{section.title}`" if section.title.startswith("[") else section.title
+            links[section.model] = f"[{title}](#{anchor})"
     return links
 
 
