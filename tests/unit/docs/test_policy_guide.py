@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 from make_reference import list_anchors
-from shown import GUIDE, README, parse_command, read_sections, split_command
+from shown import GUIDE, README, REPOSITORY, parse_command, read_sections, split_command
 from typer.testing import CliRunner
 
 from mrouter.check import check_policies
@@ -17,6 +17,10 @@ from mrouter.cli import app
 SECTIONS = read_sections(GUIDE)
 EXPECTED = next(each for each in SECTIONS if each.find_file("policies ="))
 ANSWER = re.compile(r"# ([a-z-]+): (.+)$")
+DOCUMENTS = [
+    *(REPOSITORY / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
+    *(path for path in sorted(GUIDE.parent.glob("*.md")) if path.stem != "conformance"),
+]
 COMMANDS = [
     pytest.param(section, line, id=f"{section.title}-{line}")
     for section in SECTIONS
@@ -130,7 +134,7 @@ def test_a_wrong_command_would_be_noticed(words):
     ("path", "target"),
     [
         pytest.param(path, target, id=f"{path.name}-{target}")
-        for path in (README, GUIDE, *sorted(GUIDE.parent.glob("*-reference.md")))
+        for path in DOCUMENTS
         for target in dict.fromkeys(re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")))
         if "://" not in target
     ],
