@@ -158,9 +158,9 @@ def _build_chains(view: CorrespondentNodeView, narrow: NarrowTunnels) -> tuple[C
     report = f"{_REPORTS} log group {fragments.SIGNALLING_GROUP}"
     return (
         *(
-            mip6.make_correspondent_node_chains(address, view.bindings, report)
+            mip6.make_correspondent_node_chains(view.encapsulation, address, view.bindings, report)
             if view.by_headers
-            else fragments.raw_chains()
+            else fragments.raw_chains(view.encapsulation)
         ),
         fragments.input_chain(view.encapsulation),
         Chain(

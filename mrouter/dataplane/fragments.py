@@ -39,6 +39,9 @@ _LONG_TRANSPORT = "@th,0,64 . @th,64,64"
 _SHORT_TRANSPORT = "@th,0,64"
 _LONG_KEY_AT_LEAST = 16
 
+#: Both are set on an outer packet.
+_ENCAPSULATED = marks.ENCAP | marks.OUTER
+
 #: Before connection tracking puts fragments together.
 BEFORE_FRAGMENTS = "type filter hook prerouting priority -450;"
 
@@ -103,15 +106,16 @@ def find_tunnel_source(encapsulation: Encapsulation) -> IPv6Address | None:
     return _UNWRITTEN_SOURCE if encapsulation is Encapsulation.SEG6 else None
 
 
-def raw_chains(families: Container[Family] = (Family.IPV6,)) -> tuple[Chain, ...]:
+def raw_chains(
+    encapsulation: Encapsulation, families: Container[Family] = (Family.IPV6,)
+) -> tuple[Chain, Chain]:
     """Keep outer packets and signalling out of connection tracking: inner flows are the flows."""
-    return tuple(
-        Chain(
-            f"raw_{hook}",
-            (f"{match_tunnelled(families)} notrack", "meta l4proto 135 notrack"),
-            f"type filter hook {hook} priority raw;",
-        )
-        for hook in ("prerouting", "output")
+    rules = (f"{match_tunnelled(families)} notrack", "meta l4proto 135 notrack")
+    outer = f"{has_mark(_ENCAPSULATED)} goto encapsulated"
+    outgoing = (outer, *rules) if encapsulation is Encapsulation.SEG6 else rules
+    return (
+        Chain("raw_prerouting", rules, "type filter hook prerouting priority raw;"),
+        Chain("raw_output", outgoing, "type filter hook output priority raw;"),
     )
 
 
@@ -279,10 +283,9 @@ def make_tunnel_chains(
     """Return the chains for what is encapsulated: ``enter`` before it is, ``outer`` afterwards.
 
     ``first`` are postrouting's first rules. A tunnelled packet passes that hook twice, first
-    without its outer header. seg6's outer packets get their source before they are forwarded:
-    should one be too big, the kernel's own error about it comes to the agent then.
+    without its outer header. seg6's outer packets get their source in the raw output chain, before
+    they are forwarded: should one be too big, the kernel's own error about it comes to the agent.
     """
-    both = marks.ENCAP | marks.OUTER
     hook = "type filter hook postrouting priority mangle;"
     # not on a tunnel in a tunnel: there is nothing in its headers to know duplicates by
     label = (
@@ -290,16 +293,12 @@ def make_tunnel_chains(
     )
     copies = _copy_class_rules(encapsulation, families)
     entry = Chain("enter", (*enter, set_mark(marks.FIREWALL_MASK, marks.OUTER)))
-    enters = f"meta mark & {both:#010x} == {marks.ENCAP:#010x} goto enter"
+    enters = f"meta mark & {_ENCAPSULATED:#010x} == {marks.ENCAP:#010x} goto enter"
     if encapsulation is Encapsulation.SEG6:
         return (
             entry,
             Chain("postrouting", (*first, enters), hook),
-            Chain(
-                "encapsulated",
-                (f"meta mark & {both:#010x} != {both:#010x} accept", *copies, label, *outer),
-                "type filter hook output priority mangle + 10;",
-            ),
+            Chain("encapsulated", ("notrack", *copies, label, *outer)),
         )
     encapsulated = f"meta mark & {marks.ENCAP:#010x} == 0 accept"
     return (

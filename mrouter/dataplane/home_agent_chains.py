@@ -78,7 +78,7 @@ def make_table(view: HomeAgentView, pieces: BindingPieces, ipv4: BindingPieces) 
             *answers.sets,
         ),
         (
-            *fragments.raw_chains(view.families),
+            *fragments.raw_chains(view.encapsulation, view.families),
             fragments.input_chain(view.encapsulation, answers.delivered),
             *_make_outer_chains(view, sources, ipv4_sources, narrow),
             *make_arrival_chains(pieces.slots),

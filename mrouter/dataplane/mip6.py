@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mrouter.dataplane.mobile_router import TunnelPath
     from mrouter.dataplane.optimized_routes import OptimizedRoute
+    from mrouter.dataplane.state import Encapsulation
     from mrouter.protocol.bindings import CacheEntry
 
 #: The home address in either header, where the kernel itself puts it: 8 octets into it.
@@ -95,6 +96,7 @@ def make_mobile_router_sets(
 
 
 def make_mobile_router_chains(
+    encapsulation: Encapsulation,
     home: IPv6Address,
     correspondents: Iterable[IPv6Address],
     paths: Iterable[TunnelPath],
@@ -105,7 +107,7 @@ def make_mobile_router_chains(
     Connection tracking would see the care-of address in one direction and the home address in the
     other, and wrong checksums: it sees neither.
     """
-    incoming, outgoing = fragments.raw_chains(families)
+    incoming, outgoing = fragments.raw_chains(encapsulation, families)
     known = ", ".join(map(str, sorted(correspondents)))
     return (
         Chain(
@@ -201,7 +203,10 @@ def make_correspondent_node_set(bindings: Iterable[CacheEntry]) -> NftSet:
 
 
 def make_correspondent_node_chains(
-    address: IPv6Address, bindings: Iterable[CacheEntry], report: str
+    encapsulation: Encapsulation,
+    address: IPv6Address,
+    bindings: Iterable[CacheEntry],
+    report: str,
 ) -> tuple[Chain, ...]:
     """Return the raw chains, and those that lead a Home Address option to its binding's state.
 
@@ -209,7 +214,7 @@ def make_correspondent_node_chains(
     Binding Error" (RFC 6275 §9.3.1). An option elsewhere in its header finds no state, as no mark
     is set.
     """
-    incoming, outgoing = fragments.raw_chains()
+    incoming, outgoing = fragments.raw_chains(encapsulation)
     return (
         Chain(
             "early",

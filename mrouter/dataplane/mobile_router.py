@@ -399,13 +399,14 @@ def _build_table(view: MobileRouterView) -> NftTable:
     chains = (
         *(
             mip6.make_mobile_router_chains(
+                view.encapsulation,
                 view.home_address,
                 view.correspondents,
                 view.paths,
                 view.families,
             )
             if view.by_headers
-            else fragments.raw_chains(view.families)
+            else fragments.raw_chains(view.encapsulation, view.families)
         ),
         fragments.input_chain(view.encapsulation),
         *chains,
