@@ -20,7 +20,7 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6Unknown, IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from mrouter.dataplane import marks
+from mrouter.dataplane import marks, policy_runs
 from mrouter.dataplane.classify import number_policies
 from mrouter.lab import plan
 from mrouter.policy.find import Flow, find_policy, matches
@@ -33,6 +33,8 @@ pytestmark = pytest.mark.netns
 TABLES = 20
 POLICIES_A_TABLE = 25
 PACKETS_A_TABLE = 60
+RUNS_A_TABLE = 6
+RUN_FIELDS = ("ports", "destinations", "sources", "devices")
 
 TCP_NUMBER, UDP_NUMBER, ICMPV6_NUMBER, GRE_NUMBER, ESP_NUMBER = 6, 17, 58, 47, 50
 ICMP_NUMBER = 1
@@ -237,13 +239,68 @@ def make_dual_router(policies):
 
 
 @pytest.mark.parametrize("seed", range(TABLES))
-def test_the_kernel_finds_the_policy_that_plain_reading_finds(world, seed):
+def test_the_kernel_finds_the_policy_that_plain_reading_finds(world, seed, monkeypatch):
     random = Random(seed)
+    if seed % 2:  # as maps what would be rules, in a table of this size
+        monkeypatch.setattr(policy_runs, "LEAST_RUN", 2)
     table = random_table(random)
+    flows = [random_flow(random, host) for host in range(1, PACKETS_A_TABLE + 1)]
+    assert_kernel_finds_what_reading_finds(world, table, flows)
+
+
+def random_run_match(random, fields, sets):
+    """Return a match of some of ``fields``, whose values are few, so that they meet in maps."""
+    match = Match()
+    if "ports" in fields:
+        match = replace(match, protocols=sample(random, WITH_PORTS, 2),
+                        destination_ports=random_ports(random))  # fmt: skip
+    if "destinations" in fields:
+        match = replace(match, destination_prefixes=random_destinations(random))
+    if "sources" in fields:
+        match = replace(match, source_prefixes=random_sources(random))
+    if "devices" in fields:
+        match = replace(match, source_macs=sample(random, MACS, 2))
+    more = random_fields(random, sets, "ports" in fields, 0.4)
+    rest = random.choice(("dscp", "packet_sizes", "none_of", "", ""))
+    if rest == "none_of":
+        return replace(match, none_of=more)
+    return replace(match, **{rest: getattr(more, rest)}) if rest else match
+
+
+def random_runs(random):
+    """Return a table of some long runs; each policy takes a tenth at most."""
+    flows = [random_flow(random, host) for host in range(1, 61)]
+    sets = random_sets(random)
+    policies = []
+    for _ in range(RUNS_A_TABLE):
+        fields = random.sample(RUN_FIELDS, random.randint(1, 3))
+        for _ in range(random.choice((3, 10, 30))):
+            while True:
+                match = random_run_match(random, fields, sets)
+                if sum(matches(match, flow) for flow in flows) <= len(flows) / 10:
+                    break
+            policies.append(Policy(f"policy-{len(policies)}", match, Steer((LTE,))))
+    return PolicyTable((*policies, Policy("default", Match(), Steer((LTE,)))))
+
+
+@pytest.mark.parametrize("seed", range(TABLES))
+def test_the_kernel_finds_the_policy_in_long_runs_that_plain_reading_finds(
+    world, seed, monkeypatch
+):
+    random = Random(seed)
+    monkeypatch.setattr(policy_runs, "LEAST_RUN", random.choice((2, 3, policy_runs.LEAST_RUN)))
+    # little room: long runs are cut in parts as well
+    monkeypatch.setattr(policy_runs, "MOST_GROWTH", random.choice((2, 4, 16)))
+    flows = [random_flow(random, host) for host in range(1, PACKETS_A_TABLE + 1)]
+    # those of the second table bring along the numbers of the first
+    for _ in range(2):
+        assert_kernel_finds_what_reading_finds(world, random_runs(random), flows)
+
+
+def assert_kernel_finds_what_reading_finds(world, table, flows):
     numbers = number_policies(table)
     world.apply_mr(make_dual_router(table))
     world.apply_ha(make_home_agent(links=[]))
-    flows = [random_flow(random, host) for host in range(1, PACKETS_A_TABLE + 1)]
 
     send_frames(world, flows)
 

@@ -2,56 +2,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv6Network
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mrouter.dataplane import marks
-from mrouter.dataplane.classify import compile_classification, flatten_ranges, number_policies
+from mrouter.dataplane.classify import compile_classification, number_policies
 from mrouter.policy.model import Drop, Match, Policy, PolicyTable, PortRange, Steer
 from mrouter.policy.prefix_sets import make_prefix_set
 
-TOP = 40
 STEER = Steer(("lte",))
-
-
-def port_range(first, length):
-    return PortRange(first, min(first + length, TOP))
-
-
-ranges = st.builds(port_range, st.integers(0, TOP), st.integers(0, 15))
-claims = st.lists(st.tuples(ranges, st.integers(1, 4)), max_size=12)
-
-
-def owner(claims, port):
-    """Return who has ``port``: the first claim, by plain reading."""
-    return next((number for ports, number in claims if ports.first <= port <= ports.last), None)
-
-
-@given(claims)
-def test_flat_ranges_give_every_port_to_its_first_claim(claims):
-    flat = flatten_ranges(claims)
-
-    assert [owner(flat, port) for port in range(TOP + 2)] == [
-        owner(claims, port) for port in range(TOP + 2)
-    ]
-
-
-@given(claims)
-def test_flat_ranges_are_sorted_disjoint_and_joined(claims):
-    flat = flatten_ranges(claims)
-
-    for (one, number), (other, other_number) in pairwise(flat):
-        assert one.last < other.first
-        assert one.last + 1 < other.first or number != other_number
-
-
-def test_ranges_reach_the_last_port():
-    assert flatten_ranges([(PortRange(0, 65535), 1), (PortRange(65535, 65535), 2)]) == [
-        (PortRange(0, 65535), 1)
-    ]
 
 
 def policy(name, port=None, action=STEER):
@@ -104,23 +65,6 @@ def test_a_thousand_port_policies_cost_a_packet_two_lookups():
     assert len(classify.rules) == 2
     assert len(compiled.sets) == 1
     assert len(compiled.sets[0].elements) == 1000
-
-
-def test_a_policy_of_another_kind_keeps_its_place_between_two_runs_of_ports():
-    network = IPv6Network("2001:db8:c::/64")
-    between = Policy("between", Match(destination_prefixes=(network,)), STEER)
-    policies = table(policy("before", 1), between, policy("behind", 2))
-    numbers = number_policies(policies)
-
-    compiled = compile_classification(policies, numbers)
-
-    (classify,) = (chain for chain in compiled.chains if chain.name == "classify")
-    assert classify.rules == (
-        "meta l4proto . th dport vmap @ports_0_exact",
-        f"ip6 daddr {{ {network} }} goto policy_{numbers['between']}",
-        "meta l4proto . th dport vmap @ports_1_exact",
-        f"goto policy_{numbers['default']}",
-    )
 
 
 def compile_rules(*policies):
