@@ -64,8 +64,37 @@ def compile_classification(
     ``numbers`` are the policies' connection marks, ``steps`` those of `find_size_steps`. ``table``
     has no times: it holds just the policies that are active.
     """
-    policies = _restrict(table, numbers, family)
-    rules = PolicyRules(family, steps or {})
+    return _compile(_Question(table, numbers, family, steps or {}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is compiled. It is known again by its table itself: to compare ten thousands is dear."""
+
+    table: PolicyTable
+    numbers: Mapping[str, int]
+    family: Family
+    steps: Mapping[int, SizeSteps]
+
+    def __hash__(self) -> int:
+        return hash((id(self.table), self.family))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Question)
+            and self.table is other.table
+            and self.family is other.family
+            and self.numbers == other.numbers
+            and self.steps == other.steps
+        )
+
+
+@lru_cache(maxsize=len(Family))
+def _compile(question: _Question) -> Classification:
+    """Compile; for each link that comes or goes the same policies are asked for again."""
+    family = question.family
+    policies = _restrict(question.table, question.numbers, family)
+    rules = PolicyRules(family, question.steps)
     rules.compile_chain("classify", policies)
     named = _find_sets(asking.match for asking in policies)
     return Classification(tuple(rules.chains), (*rules.sets, *_make_sets(named, family)))
@@ -102,5 +131,11 @@ def _make_sets(sets: tuple[PrefixSet, ...], family: Family) -> tuple[NftSet, ...
 
 
 def _render_range(first: int, last: int) -> str:
-    ends = dict.fromkeys(show_address(end) for end in (first, last))
-    return "-".join(ends)
+    """Write the range of `number_address`'s numbers; nft reads a prefix sooner than two ends."""
+    begin, end = show_address(first), show_address(last)
+    if begin == end:
+        return begin
+    size = last - first + 1
+    if size & (size - 1) or first % size:
+        return f"{begin}-{end}"
+    return f"{begin}/{129 - size.bit_length()}"

@@ -24,6 +24,9 @@ _WITHOUT = {
     "ether saddr": ("meta iiftype != ether", "meta iif 0"),
 }
 
+#: So many protocols are rules of their own.
+_FEW = 2
+
 
 def render_rules(match: Match, family: Family) -> Iterator[str]:
     """Yield what stands before the verdict in each of the rules that ``match`` comes to.
@@ -48,19 +51,19 @@ def _list_tests(match: Match, family: Family) -> Iterator[tuple[str, list[str]]]
     one has it.
     """
     if match.ingress:
-        yield "iifname", [_anonymous_set(f'"{name}"' for name in match.ingress)]
+        yield "iifname", [_show_values(f'"{name}"' for name in match.ingress)]
     if match.protocols:
-        yield "meta l4proto", [_anonymous_set(map(str, match.protocols))]
+        yield "meta l4proto", _list_protocols(match)
     if match.icmpv6_types:
-        yield _ICMPV6_TYPE, [_anonymous_set(map(str, match.icmpv6_types))]
+        yield _ICMPV6_TYPE, [_show_values(map(str, match.icmpv6_types))]
     if match.source_ports:
-        yield "th sport", [_anonymous_set(map(_render_numbers, match.source_ports))]
+        yield "th sport", [_show_values(map(_render_numbers, match.source_ports))]
     if match.destination_ports:
-        yield "th dport", [_anonymous_set(map(_render_numbers, match.destination_ports))]
+        yield "th dport", [_show_values(map(_render_numbers, match.destination_ports))]
     if match.dscp:
-        yield f"{family.word} dscp", [_anonymous_set(map(str, match.dscp))]
+        yield f"{family.word} dscp", [_show_values(map(str, match.dscp))]
     if match.source_macs:
-        yield "ether saddr", [_anonymous_set(match.source_macs)]
+        yield "ether saddr", [_show_values(match.source_macs)]
     yield from _list_size_tests(match)
     yield from _list_address_tests(match, family)
 
@@ -76,11 +79,17 @@ def _list_address_tests(match: Match, family: Family) -> Iterator[tuple[str, lis
         yield f"{family.word} daddr", [f"@{name_set_of(match.destination_domains, family)}"]
 
 
+def _list_protocols(match: Match) -> list[str]:
+    """Return TCP and UDP, which many policies name, as two alternatives rather than as a set."""
+    protocols = [str(protocol) for protocol in match.protocols]
+    return protocols if len(protocols) <= _FEW else [_show_values(protocols)]
+
+
 def _list_size_tests(match: Match) -> Iterator[tuple[str, list[str]]]:
     if match.packet_sizes:
-        yield "meta length", [_anonymous_set(map(_render_numbers, match.packet_sizes))]
+        yield "meta length", [_show_values(map(_render_numbers, match.packet_sizes))]
     if match.flow_sizes:
-        yield "ct bytes", [_anonymous_set(map(_render_numbers, match.flow_sizes))]
+        yield "ct bytes", [_show_values(map(_render_numbers, match.flow_sizes))]
 
 
 def _list_address_sets(
@@ -88,7 +97,7 @@ def _list_address_sets(
 ) -> Iterator[str]:
     if prefixes:
         # nft refuses a prefix inside another one of the same set
-        yield _anonymous_set(map(str, _collapse(prefixes)))
+        yield _show_values(map(str, _collapse(prefixes)))
     yield from (f"@{name_prefix_set(prefix_set, family)}" for prefix_set in sets)
 
 
@@ -107,5 +116,7 @@ def _render_numbers(numbers: PortRange | SizeRange) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
-def _anonymous_set(items: Iterable[str]) -> str:
-    return "{ " + ", ".join(items) + " }"
+def _show_values(items: Iterable[str]) -> str:
+    """Write what is compared: sets without names are dear by thousands, so one value is no set."""
+    values = list(items)
+    return values[0] if len(values) == 1 else "{ " + ", ".join(values) + " }"

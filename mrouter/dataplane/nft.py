@@ -16,6 +16,11 @@ TABLE = "mrouter"
 #: libnftables reads one command per line; so many elements go into one.
 _ELEMENTS_PER_COMMAND = 500
 
+#: libnftables looks for each range that is deleted among all of them: of more than so many, it is
+#: quicker to put in all anew.
+MOST_DELETED = 100
+_INTERVAL = "flags interval"
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -118,7 +123,7 @@ def render_change(old: NftTable, new: NftTable) -> str:
     ]
     for name, item in new_sets.items():
         if name in old_sets:
-            lines += _render_element_changes(place, name, old_sets[name].elements, item.elements)
+            lines += _render_element_changes(place, old_sets[name], item)
         else:
             lines += _change_elements(place, "add", name, {**item.elements, **item.initial})
     for chain in changed:
@@ -142,16 +147,20 @@ def render_renewal(family: Family, name: str, elements: Mapping[str, str]) -> st
     return "".join(f"{line}\n" for line in lines)
 
 
-def _render_element_changes(
-    place: str, name: str, before: Mapping[str, str], after: Mapping[str, str]
-) -> list[str]:
-    if before == after:
+def _render_element_changes(place: str, old: NftSet, new: NftSet) -> list[str]:
+    before, after = old.elements, new.elements
+    if before is after or before == after:
         return []
     stale = {key: "" for key, value in before.items() if after.get(key) != value}
+    if _INTERVAL in new.declaration and len(stale) > MOST_DELETED:
+        return [
+            f"flush {new.kind} {place} {new.name}",
+            *_change_elements(place, "add", new.name, after),
+        ]
     fresh = {key: value for key, value in after.items() if before.get(key) != value}
     return [
-        *_change_elements(place, "delete", name, stale),
-        *_change_elements(place, "add", name, fresh),
+        *_change_elements(place, "delete", new.name, stale),
+        *_change_elements(place, "add", new.name, fresh),
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mrouter.policy.model import Match
 from mrouter.policy.prefix_sets import list_spans
@@ -38,15 +38,14 @@ def _names(match: Match, end: tuple[str, str]) -> bool:
 
 
 def _keep_version(match: Match, version: int) -> Match:
-    if not any(_names(match, end) for end in _ENDS):
-        return match
-    return replace(
-        match,
-        source_prefixes=_filter_prefixes(match.source_prefixes, version),
-        destination_prefixes=_filter_prefixes(match.destination_prefixes, version),
-        source_sets=_filter_sets(match.source_sets, version),
-        destination_sets=_filter_sets(match.destination_sets, version),
-    )
+    kept: dict[str, Any] = {
+        "source_prefixes": _filter_prefixes(match.source_prefixes, version),
+        "destination_prefixes": _filter_prefixes(match.destination_prefixes, version),
+        "source_sets": _filter_sets(match.source_sets, version),
+        "destination_sets": _filter_sets(match.destination_sets, version),
+    }
+    changed = {field: left for field, left in kept.items() if left != getattr(match, field)}
+    return replace(match, **changed) if changed else match
 
 
 def _filter_prefixes(prefixes: tuple[Network, ...], version: int) -> tuple[Network, ...]:

@@ -102,6 +102,11 @@ class NftModel:
             self._require(key in self.sets[name][2], f"no element {key}")
             del self.sets[name][2][key]
 
+    def _flush_set(self, name, _rest):
+        self.sets[name][2].clear()
+
+    _flush_map = _flush_set
+
     def _used(self, pattern):
         texts = [rule for _hook, rules in self.chains.values() for rule in rules]
         texts += [value for _, _, elements in self.sets.values() for value in elements.values()]

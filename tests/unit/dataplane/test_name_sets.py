@@ -44,7 +44,7 @@ def test_a_list_of_domains_has_one_set_for_all_its_policies():
     (name,) = list_names(table)
     (classify,) = (chain for chain in table.chains if chain.name == "classify")
     assert [rule.split(" goto")[0] for rule in classify.rules[:2]] == [
-        f"ip6 daddr @{name}", f"meta l4proto {{ 6 }} ip6 daddr != @{name}",
+        f"ip6 daddr @{name}", f"meta l4proto 6 ip6 daddr != @{name}",
     ]  # fmt: skip
 
 

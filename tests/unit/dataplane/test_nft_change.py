@@ -181,3 +181,20 @@ def test_the_model_refuses_what_the_kernel_refuses():
         model.run("delete chain ip6 mrouter two\n")
     with pytest.raises(RefusedError):
         model.run("add rule ip6 mrouter one goto three\n")
+
+
+def test_of_many_ranges_that_go_all_are_put_in_anew():
+    """For libnftables to look for each among all takes minutes."""
+    place = "type inet_service : verdict; flags interval;"
+    old, new = (
+        NftTable((), (NftSet("m", place, "map", {
+            f"{port}-{port + 1}": verdict for port in range(0, 3000, 2)
+        }),), (Chain("a", ()),))
+        for verdict in ("accept", "goto a")
+    )  # fmt: skip
+    commands = render_change(old, new)
+    model = model_of(old)
+    model.run(commands)
+    assert model == model_of(new)
+    assert commands.startswith("flush map ip6 mrouter m\n")
+    assert "delete" not in commands

@@ -144,7 +144,7 @@ def test_what_is_left_to_ask_is_asked_behind_the_map_and_then_the_policies_behin
     verbs = {element.partition(" ")[0] for element in made.elements.values()}
     assert verbs == {"jump"}
     rest = next(iter(made.elements.values())).partition(" ")[2]
-    assert chains[rest] == (f"ip6 dscp {{ 46 }} goto policy_{numbers['p0']}",)
+    assert chains[rest] == (f"ip6 dscp 46 goto policy_{numbers['p0']}",)
 
 
 def test_a_prefix_inside_another_asks_both_policies_in_the_order_of_the_file():
@@ -155,7 +155,7 @@ def test_a_prefix_inside_another_asks_both_policies_in_the_order_of_the_file():
     verb, _, rest = first.partition(" ")
     assert verb == "goto"
     assert chains[rest] == (
-        f"ip6 dscp {{ 46 }} goto policy_{numbers['p0']}",
+        f"ip6 dscp 46 goto policy_{numbers['p0']}",
         f"goto policy_{numbers[f'p{LEAST_RUN}']}",
     )
 
