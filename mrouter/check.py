@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mrouter.config.load import load_config
 from mrouter.config.model import CorrespondentNodeConfig, MobileRouterConfig
 from mrouter.errors import ConfigError, Problem
-from mrouter.policy.load import load_policies
+from mrouter.garbage import pause_collection
+from mrouter.policy.load import load_policies, read_policy_file
 from mrouter.policy.model import Choice
 from mrouter.policy.schema import DEFAULT_NAME
 from mrouter.policy.shadow import Shadowed, find_shadowed
@@ -16,7 +18,6 @@ from mrouter.toml_source import KeyPath, TomlSource, read_toml, show, sorted_by_
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from mrouter.policy.model import Policy, PolicyTable
     from mrouter.policy.resolve import Measures
@@ -27,15 +28,20 @@ _NO_PROBLEMS = "no problems"
 
 @dataclass(frozen=True, slots=True)
 class PolicySource:
-    """The ``table`` in the policy file ``path``.
+    """The ``table`` in the policy ``file``.
 
     ``config`` is of the configuration file that names it, None where it was given by itself; then
     any link may be named.
     """
 
-    path: Path
+    file: TomlSource
     table: PolicyTable
     config: MobileRouterConfig | None = None
+
+    @property
+    def path(self) -> Path:
+        """Return the name of the policy file."""
+        return Path(self.file.file)
 
     @property
     def links(self) -> tuple[str, ...] | None:
@@ -56,6 +62,7 @@ class PolicyCheck:
     warnings: tuple[Problem, ...]
 
 
+@pause_collection()
 def check_file(path: Path) -> str:
     """Check the configuration (with its policy file) or the policy file at ``path``.
 
@@ -63,9 +70,10 @@ def check_file(path: Path) -> str:
 
     :raises FileError: with every problem of the file.
     """
-    if not _is_config(path):
-        return _summarize(path, _read_policy_file(path), _NO_PROBLEMS)
-    config = load_config(path)
+    file = read_toml(path)
+    if not _is_config(file):
+        return _summarize(path, PolicySource(file, load_policies(file)), _NO_PROBLEMS)
+    config = load_config(file)
     if isinstance(config, MobileRouterConfig):
         return _summarize(path, _read_policies_of(config), _NO_PROBLEMS)
     if isinstance(config, CorrespondentNodeConfig):
@@ -74,45 +82,48 @@ def check_file(path: Path) -> str:
     return f"{path}: home agent {config.settings.address}, {served} served, {_NO_PROBLEMS}"
 
 
+@pause_collection()
 def check_policies(path: Path) -> PolicyCheck:
     """Check the policies that the policy or configuration file at ``path`` leads to.
 
     :raises FileError: with every problem of the file.
     """
-    source = read_policies(path)
-    warnings = [*_warn_of_unused_links(path, source), *_warn_of_shadowed(source)]
+    file = read_toml(path)
+    source = _read_policies(file)
+    warnings = [*_warn_of_unused_links(file, source), *_warn_of_shadowed(source)]
     outcome = f"{len(warnings)} warnings" if warnings else _NO_PROBLEMS
     return PolicyCheck(_summarize(path, source, outcome), tuple(warnings))
 
 
+@pause_collection()
 def read_policies(path: Path) -> PolicySource:
     """Read the policies that the policy or configuration file at ``path`` leads to.
 
     :raises FileError: with every problem of the file.
     """
-    if not _is_config(path):
-        return _read_policy_file(path)
-    config = load_config(path)
+    return _read_policies(read_toml(path))
+
+
+def _read_policies(file: TomlSource) -> PolicySource:
+    if not _is_config(file):
+        return PolicySource(file, load_policies(file))
+    config = load_config(file)
     if not isinstance(config, MobileRouterConfig):
-        raise ConfigError([_refuse_role(path)])
+        raise ConfigError([_refuse_role(file)])
     return _read_policies_of(config)
 
 
-def _is_config(path: Path) -> bool:
-    return "role" in read_toml(path).data
-
-
-def _read_policy_file(path: Path) -> PolicySource:
-    return PolicySource(path, load_policies(path))
+def _is_config(file: TomlSource) -> bool:
+    return "role" in file.data
 
 
 def _read_policies_of(config: MobileRouterConfig) -> PolicySource:
     links = [link.name for link in config.links]
-    return PolicySource(config.policy, load_policies(config.policy, links, config.ingress), config)
+    file = read_policy_file(config.policy)
+    return PolicySource(file, load_policies(file, links, config.ingress), config)
 
 
-def _refuse_role(path: Path) -> Problem:
-    source = read_toml(path)
+def _refuse_role(source: TomlSource) -> Problem:
     message = f"a {source.data['role']} has no policies"
     return source.problem(("role",), message, "give a mobile router's file, or a policy file")
 
@@ -125,12 +136,10 @@ def _summarize(path: Path, source: PolicySource, outcome: str) -> str:
     return f"{path}: mobile router {address}, {links} links, {policies}"
 
 
-def _warn_of_unused_links(path: Path, source: PolicySource) -> Iterator[Problem]:
+def _warn_of_unused_links(file: TomlSource, source: PolicySource) -> Iterator[Problem]:
     used = set(source.table.links)
-    file: TomlSource | None = None
     for index, link in enumerate(source.links or ()):
         if link not in used:
-            file = file or read_toml(path)
             suggestion = f"name it in {source.path}, or leave the link out"
             yield file.problem(("link", index, "name"), f"no policy uses {show(link)}", suggestion)
 
@@ -140,7 +149,7 @@ def _warn_of_shadowed(source: PolicySource) -> list[Problem]:
     found = list(find_shadowed(source.table))
     if not found:
         return []
-    file = read_toml(source.path)
+    file = source.file
     return sorted_by_line(
         [file.problem(*_describe_shadowed(shadowed, policies)) for shadowed in found]
     )

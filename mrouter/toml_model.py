@@ -174,6 +174,8 @@ def refuse_empty(values: list[T]) -> list[T]:
 
 def refuse_repeats(values: list[T]) -> list[T]:
     """Raise `MistakeError` at the first value that stands in ``values`` twice."""
+    if len(set(values)) == len(values):
+        return values
     seen = set()
     for index, value in enumerate(values):
         if value in seen:
@@ -184,7 +186,7 @@ def refuse_repeats(values: list[T]) -> list[T]:
 
 def refuse_nested_prefixes(prefixes: list[Network]) -> list[Network]:
     """Raise `MistakeError` if one of ``prefixes`` lies within another."""
-    for inner, outer in find_nested_prefixes(prefixes):
+    for inner, outer in find_nested_prefixes(prefixes) if len(prefixes) > 1 else ():
         message = f"{prefixes[inner]} lies within {prefixes[outer]} of the same list"
         raise MistakeError(message, "leave it out", (inner,))
     return prefixes
@@ -286,15 +288,21 @@ def parse_prefix(value: Any) -> IPv6Network:
     """
     text = _refuse_scope(expect_text(value, "an IPv6 prefix"))
     try:
+        network = IPv6Network(text)
+    except ValueError:
+        raise _explain_prefix(text) from None
+    return _refuse_unforwarded(network)
+
+
+def _explain_prefix(text: str) -> MistakeError:
+    try:
         network = ip_network(text, strict=False)
     except ValueError:
-        raise MistakeError(f"{show(text)} is not an IPv6 prefix", 'as in "2001:db8::/32"') from None
+        return MistakeError(f"{show(text)} is not an IPv6 prefix", 'as in "2001:db8::/32"')
     if not isinstance(network, IPv6Network):
-        raise _refuse_ipv4(text)
-    if network.network_address != IPv6Address(text.partition("/")[0]):
-        message = f"{show(text)} has bits set after the prefix length"
-        raise MistakeError(message, f'write "{network}"')
-    return _refuse_unforwarded(network)
+        return _refuse_ipv4(text)
+    message = f"{show(text)} has bits set after the prefix length"
+    return MistakeError(message, f'write "{network}"')
 
 
 def parse_ipv4_prefix(value: Any) -> IPv4Network:

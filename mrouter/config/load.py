@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mrouter.config.home_agent_schema import HomeAgentFile, ServedTable
@@ -46,7 +47,6 @@ from mrouter.wire.home_discovery import find_anycast_address
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from ipaddress import IPv6Address
-    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -55,17 +55,19 @@ _HOME_AGENT = "home-agent"
 _ROLES = (_MOBILE_ROUTER, _HOME_AGENT, "correspondent-node")
 
 
-def load_config(path: Path) -> MobileRouterConfig | HomeAgentConfig | CorrespondentNodeConfig:
-    """Read the configuration file at ``path``, and the key files that it names.
+def load_config(
+    file: Path | TomlSource,
+) -> MobileRouterConfig | HomeAgentConfig | CorrespondentNodeConfig:
+    """Load the configuration ``file``, read already or not, and the key files that it names.
 
     Its ``role`` decides which. File names in it are relative to its directory. The policy file
     is not read. Raises `ConfigError` with every problem found; no key shows in any of them.
     """
     try:
-        source = read_toml(path)
+        source = file if isinstance(file, TomlSource) else read_toml(file)
     except FileError as error:
         raise ConfigError(error.problems) from None
-    context = {"directory": path.absolute().parent}
+    context = {"directory": Path(source.file).absolute().parent}
     match source.data.get("role"):
         case "mobile-router":
             router, problems = validate(MobileRouterFile, source, context)

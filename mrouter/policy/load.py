@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrouter.errors import FileError, PolicyError, Problem
+from mrouter.garbage import pause_collection
 from mrouter.policy.flow_sizes import MOST_SIZES, find_too_many
 from mrouter.policy.model import Match, Policy, PolicyTable, pack_prefix
 from mrouter.policy.prefix_sets import make_packed_set
@@ -15,43 +17,50 @@ from mrouter.toml_source import KeyPath, TomlSource, read_toml, sorted_by_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
-    from pathlib import Path
 
 ACTIONS = ("links", "balance", "tiers", "bicast", "drop")
 TIER_ACTIONS = ("links", "balance")
 
 
+def read_policy_file(path: Path) -> TomlSource:
+    """Read and parse the file at ``path``; raises `PolicyError` with one problem if it can't be."""
+    try:
+        return read_toml(path)
+    except FileError as error:
+        raise PolicyError(error.problems) from None
+
+
+@pause_collection()
 def load_policies(
-    path: Path, links: Collection[str] | None = None, ingress: Collection[str] | None = None
+    file: Path | TomlSource,
+    links: Collection[str] | None = None,
+    ingress: Collection[str] | None = None,
 ) -> PolicyTable:
-    """Read the policy file at ``path``.
+    """Load the policy ``file``, read already or not.
 
     ``links`` and ``ingress`` are the configured names that the file may use; None accepts any.
     The files of its sets are read too. The file's [default] becomes the last policy. Raises
     `PolicyError` with every problem found.
     """
-    try:
-        source = read_toml(path)
-    except FileError as error:
-        raise PolicyError(error.problems) from None
-    set_prefixes, set_problems = read_set_files(source, path.parent)
+    source = file if isinstance(file, TomlSource) else read_policy_file(file)
+    set_prefixes, set_problems = read_set_files(source, Path(source.file).parent)
     names = source.data.get("set")
     known = {"links": links, "ingress": ingress, "sets": names if isinstance(names, dict) else ()}
-    file, problems = validate(PolicyFile, source, known)
+    whole, problems = validate(PolicyFile, source, known)
     problems += _find_wrong_actions(source)
     problems += find_repeats(source, "policy", "name")
     problems += [problem for problem in set_problems if problem.file == source.file]
-    if file is None or problems or set_problems:
+    if whole is None or problems or set_problems:
         elsewhere = [problem for problem in set_problems if problem.file != source.file]
         raise PolicyError([*sorted_by_line(problems), *elsewhere])
     sets = {
         name: make_packed_set(
             name, [*map(pack_prefix, table.prefixes), *set_prefixes.get(name, ())]
         )
-        for name, table in file.sets.items()
+        for name, table in whole.sets.items()
     }
-    default = file.default.make_policy(DEFAULT_NAME, Match())
-    policies = tuple(policy.to_policy(sets, file.time.zone) for policy in file.policy)
+    default = whole.default.make_policy(DEFAULT_NAME, Match())
+    policies = tuple(policy.to_policy(sets, whole.time.zone) for policy in whole.policy)
     if too_many := list(_find_too_many_sizes(source, policies)):
         raise PolicyError(too_many)
     return PolicyTable((*policies, default))

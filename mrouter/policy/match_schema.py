@@ -269,10 +269,10 @@ class MatchTable(StrictModel):
 
     def to_match(self, sets: Mapping[str, PrefixSet], zone: str) -> Match:
         """Return the match as data; ``sets`` are all that it may name, ``zone`` the file's."""
-        match = replace(self._collect("", sets), times=self._join_times(zone))
+        match = self._collect("", sets, self._join_times(zone))
         if not any(name.startswith(_NEGATION) for name in self.model_fields_set):
             return match
-        none_of = replace(self._collect(_NEGATION, sets), times=self._join_refused_times(zone))
+        none_of = self._collect(_NEGATION, sets, self._join_refused_times(zone))
         return replace(match, none_of=none_of)
 
     def _join_times(self, zone: str) -> tuple[WeekSpan, ...]:
@@ -287,7 +287,9 @@ class MatchTable(StrictModel):
         days = make_spans(_list_days(self.not_weekday), _ALL_DAY, zone)
         return join_spans((*times, *days))
 
-    def _collect(self, prefix: str, sets: Mapping[str, PrefixSet]) -> Match:
+    def _collect(
+        self, prefix: str, sets: Mapping[str, PrefixSet], times: tuple[WeekSpan, ...]
+    ) -> Match:
         def read(name: str) -> tuple[Any, ...]:
             return tuple(getattr(self, prefix + name))
 
@@ -304,6 +306,7 @@ class MatchTable(StrictModel):
             source_macs=read("source_mac"),
             source_sets=_list_sets(source, sets),
             destination_sets=_list_sets(destination, sets),
+            times=times,
             packet_sizes=join_sizes(read("packet_size")),
             flow_sizes=join_sizes(read("flow_bytes")),
             destination_domains=read("destination_domain"),
