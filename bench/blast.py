@@ -10,12 +10,11 @@ import argparse
 import ctypes
 import json
 import os
+import resource
 import socket
 import sys
 import time
 from collections.abc import Sequence
-
-_BATCH = 64
 
 
 class _Vector(ctypes.Structure):
@@ -37,8 +36,12 @@ class _Header(ctypes.Structure):
     )
 
 
-def blast(peer: tuple[str, int], octets: int, flows: int, duration: float) -> dict[str, float]:
-    """Send payloads of ``octets`` to ``peer`` for ``duration`` seconds.
+def blast(
+    peer: tuple[str, int], octets: int, flows: int, duration: float, batch: int
+) -> dict[str, float]:
+    """Send payloads of ``octets`` to ``peer`` for ``duration`` seconds, ``batch`` at a time.
+
+    Every flow gets one batch at least.
 
     Give how many packets the kernel took, the seconds this took, and the CPU seconds: the
     kernel forwards on this CPU, in this process's time. Raise OSError if it refuses.
@@ -46,8 +49,8 @@ def blast(peer: tuple[str, int], octets: int, flows: int, duration: float) -> di
     library = ctypes.CDLL(None, use_errno=True)
     payload = ctypes.create_string_buffer(b"\x55" * octets, octets)
     vector = _Vector(ctypes.addressof(payload), octets)
-    headers = (_Header * _BATCH)(
-        *(_Header(vectors=ctypes.addressof(vector), vector_count=1) for _ in range(_BATCH))
+    headers = (_Header * batch)(
+        *(_Header(vectors=ctypes.addressof(vector), vector_count=1) for _ in range(batch))
     )
     sockets = [socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in range(flows)]
     for sender in sockets:
@@ -56,9 +59,9 @@ def blast(peer: tuple[str, int], octets: int, flows: int, duration: float) -> di
     packets = 0
     used_at_start = time.process_time()
     started_at = now = time.monotonic()
-    while now - started_at < duration:
+    while not packets or now - started_at < duration:
         for descriptor in descriptors:
-            sent = library.sendmmsg(descriptor, headers, _BATCH, 0)
+            sent = library.sendmmsg(descriptor, headers, batch, 0)
             if sent < 0:
                 error = ctypes.get_errno()
                 raise OSError(error, os.strerror(error))
@@ -76,12 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--octets", type=int, required=True)
     parser.add_argument("--flows", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--duration", type=float, default=1.0, help="seconds")
     options = parser.parse_args(arguments)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # one CPU for the sender and, since the kernel forwards where it was sent, for every hop
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     peer = (options.peer, options.port)
-    json.dump(blast(peer, options.octets, options.flows, options.duration), sys.stdout)
+    json.dump(
+        blast(peer, options.octets, options.flows, options.duration, options.batch), sys.stdout
+    )
 
 
 if __name__ == "__main__":

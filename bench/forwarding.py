@@ -37,7 +37,8 @@ class Traffic:
         return f"{self.octets} octets {'CN to LFN' if self.downlink else 'LFN to CN'}"
 
 
-TRAFFIC = (Traffic(64), Traffic(1400), Traffic(64, downlink=True))
+UP = Traffic(64)
+TRAFFIC = (UP, Traffic(1400), Traffic(64, downlink=True))
 
 
 def measure_forwarding(*, quick: bool) -> Section:
@@ -50,11 +51,13 @@ def measure_forwarding(*, quick: bool) -> Section:
         cases: dict[str, Topology] = {
             PLAIN: stack.enter_context(networks.build_plain()),
             STATIC: stack.enter_context(networks.build_static()),
-            ONE: stack.enter_context(networks.build_mrouter(1)),
-            MANY: stack.enter_context(networks.build_mrouter(MANY_POLICIES)),
+            ONE: stack.enter_context(networks.build_mrouter(networks.format_policies(1))),
+            MANY: stack.enter_context(
+                networks.build_mrouter(networks.format_policies(MANY_POLICIES))
+            ),
         }
         for topology in cases.values():
-            _add_sinks(topology)
+            add_sinks(topology)
         costs: dict[Traffic, dict[str, list[float]]] = {}
         for traffic in TRAFFIC:
             costs[traffic] = _measure_udp(cases, traffic, rounds, duration)
@@ -70,17 +73,26 @@ def _measure_udp(
     """Give each case's microseconds of CPU per packet, a value a round."""
     costs = defaultdict(list)
     for topology in cases.values():  # neighbours are found and flows classified before
-        _send(topology, traffic, networks.PORT, 0.05)
+        send(topology, traffic, networks.PORT, 0.05)
     for _ in range(rounds):
         for name, topology in cases.items():
-            costs[name].append(_send(topology, traffic, networks.PORT, duration))
-        costs[_SENDER_ALONE].append(_send(cases[PLAIN], traffic, _DROPPED_PORT, duration))
+            costs[name].append(send(topology, traffic, networks.PORT, duration))
+        costs[_SENDER_ALONE].append(send(cases[PLAIN], traffic, _DROPPED_PORT, duration))
     return costs
 
 
-def _send(topology: Topology, traffic: Traffic, port: int, duration: float) -> float:
+def send(
+    topology: Topology,
+    traffic: Traffic,
+    port: int,
+    duration: float,
+    *,
+    flows: int = 16,
+    batch: int = 64,
+) -> float:
     """Send, see that it arrived, and give the microseconds of CPU per packet.
 
+    At least one batch of each flow is sent, whatever the ``duration``.
     Raise LabError if more than a hundredth was lost on the way.
     """
     source, target, address = _find_ends(traffic)
@@ -92,6 +104,7 @@ def _send(topology: Topology, traffic: Traffic, port: int, duration: float) -> f
         [
             *("--peer", str(address), "--port", str(port)),
             *("--octets", str(traffic.octets), "--duration", str(duration)),
+            *("--flows", str(flows), "--batch", str(batch)),
         ],
         timeout=duration + 20.0,
     )
@@ -107,7 +120,7 @@ def _find_ends(traffic: Traffic) -> tuple[plan.NodeName, plan.NodeName, object]:
     return "lfn", "cn", plan.CN_ADDRESS
 
 
-def _add_sinks(topology: Topology) -> None:
+def add_sinks(topology: Topology) -> None:
     """Count and drop the traffic where it arrives, at the same small cost in every case.
 
     What is for the dropped port ends one cable from its sender, which leaves the sender's cost.

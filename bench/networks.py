@@ -14,6 +14,7 @@ from mrouter.lab.topology import Topology
 PORT = 9000
 """The destination port of the measured traffic; the last policy of each file is its."""
 _FIRST_OTHER_PORT = 10000
+_ORDERS = ('["lte", "wifi", "sat"]', '["wifi", "lte", "sat"]', '["sat", "wifi"]')
 _LINK = plan.EGRESS_LINKS[0]
 _HA_SEGMENT = IPv6Address("2001:db8:5e6::1")
 _MR_SEGMENT = IPv6Address("2001:db8:5e6::2")
@@ -69,11 +70,11 @@ def build_static() -> Iterator[Topology]:
 
 
 @contextmanager
-def build_mrouter(policies: int) -> Iterator[Topology]:
-    """Let the real agents register all links and steer by ``policies`` policies and a default."""
+def build_mrouter(policies: str) -> Iterator[Topology]:
+    """Let the real agents register all links and steer by the policy file of that text."""
     with Topology(shaped=False) as topology:
         files = write_configs(topology.run_directory)
-        files.policy.write_text(format_policies(policies), encoding="utf-8")
+        files.policy.write_text(policies, encoding="utf-8")
         Daemons(topology, files).start()
         yield topology
 
@@ -82,15 +83,35 @@ def format_policies(count: int) -> str:
     """Write a policy file of ``count`` policies by protocol and port, then a default."""
     ports = [*range(_FIRST_OTHER_PORT, _FIRST_OTHER_PORT + count - 1), PORT]
     policies = [
-        f"""\
-[[policy]]
-name = "policy-{number}"
-match = {{ protocol = ["udp", "tcp"], destination-port = {port} }}
-links = ["lte", "wifi", "sat"]
-"""
+        _format_policy(number, f'protocol = ["udp", "tcp"], destination-port = {port}', _ORDERS[0])
         for number, port in enumerate(ports)
     ]
     return "\n".join([*policies, '[default]\nlinks = ["wifi", "sat"]\n'])
+
+
+def format_mixed_policies(count: int) -> str:
+    """Write a policy file of ``count`` policies that look at this and that, then a default.
+
+    The last one is that of the measured traffic.
+    """
+    policies = []
+    for number in range(count - 1):
+        prefix = f"2001:{0xE00 + (number >> 16):x}:{number & 0xFFFF:x}::/48"
+        match = (
+            f'protocol = "udp", destination-port = {_FIRST_OTHER_PORT + number}',
+            f'destination = "{prefix}"',
+            f'protocol = ["tcp", "udp"], destination = "{prefix}", '
+            f'destination-port = "{1000 + number}-{1010 + number}"',
+            f'source = "2001:db8:a1:1::{number:x}", dscp = "ef"',
+        )[number * 4 // count]
+        policies.append(_format_policy(number, match, _ORDERS[number % len(_ORDERS)]))
+    last = f'protocol = "udp", destination-port = {PORT}'
+    policies.append(_format_policy(count - 1, last, _ORDERS[0]))
+    return "\n".join([*policies, '[default]\nlinks = ["wifi", "sat"]\n'])
+
+
+def _format_policy(number: int, match: str, links: str) -> str:
+    return f'[[policy]]\nname = "policy-{number}"\nmatch = {{ {match} }}\nlinks = {links}\n'
 
 
 def _run_ip(topology: Topology, node: plan.NodeName, *lines: str) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from bench.gaps import find_longest_gap
-from bench.networks import format_policies
+from bench.networks import format_mixed_policies, format_policies
 from bench.report import Section, format_report, format_spread, format_table
 from bench.start import sum_imports
 from mrouter.policy.load import load_policies
@@ -56,10 +56,11 @@ def test_report_marks_an_aim_that_was_missed():
     assert "| Start | under 500 ms | 600 ms | **no** |" in format_report([section], quick=False)
 
 
+@pytest.mark.parametrize("form", [format_policies, format_mixed_policies])
 @pytest.mark.parametrize("count", [1, 1000])
-def test_policy_file_has_as_many_policies_and_the_measured_port_last(tmp_path, count):
+def test_policy_file_has_as_many_policies_and_the_measured_port_last(tmp_path, count, form):
     path = tmp_path / "policy.toml"
-    path.write_text(format_policies(count))
+    path.write_text(form(count))
 
     *policies, _default = load_policies(path, ["lte", "wifi", "sat"], ["lan0"]).policies
 
