@@ -15,6 +15,7 @@ from mrouter.dataplane.family import Family
 from mrouter.dataplane.match_rules import name_prefix_set
 from mrouter.dataplane.nft import Chain, NftSet
 from mrouter.dataplane.policy_runs import Asking, PolicyRules
+from mrouter.garbage import pause_collection
 from mrouter.policy.families import restrict_match
 from mrouter.policy.model import Match, PolicyTable, PrefixSet, show_address
 from mrouter.policy.prefix_sets import list_spans
@@ -90,6 +91,7 @@ class _Question:
 
 
 @lru_cache(maxsize=len(Family))
+@pause_collection()
 def _compile(question: _Question) -> Classification:
     """Compile; for each link that comes or goes the same policies are asked for again."""
     family = question.family

@@ -102,9 +102,10 @@ def _ask(match: Match) -> dict[str, _Asked]:
     """Return what ``match`` asks for by kind of condition, its negation left out."""
     asked: dict[str, _Asked] = {}
     for kind, (fields, _) in KINDS.items():
-        values = [getattr(match, field) for field in fields]
-        if any(values):
-            asked[kind] = _read(values)
+        for field in fields:
+            if getattr(match, field):
+                asked[kind] = _read([getattr(match, each) for each in fields])
+                break
     return asked
 
 
