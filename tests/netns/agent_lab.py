@@ -28,6 +28,9 @@ from mrouter.wire.packet import parse_packet, serialize_packet
 HOME_AGENT, MOBILE_ROUTER = "home-agent", "mobile-router"
 CORRESPONDENT_NODE = "correspondent-node"
 NODES = {HOME_AGENT: "ha", MOBILE_ROUTER: "mr", CORRESPONDENT_NODE: "cn"}
+#: Seconds that both ends of a stream have to listen before the first packet is sent: on a machine
+#: that does something else, too, an interpreter takes its time to start.
+STREAM_LEAD = 2.0
 FORMAT = WireFormat()
 STREAM_PORT = 6000
 CLONE_NEWNET = 0x40000000
@@ -179,7 +182,7 @@ class AgentLab:
 
     def stream(self, duration, port=STREAM_PORT):
         """Start 50 packets a second each way between LFN and CN."""
-        start_at = time.monotonic() + 0.7
+        start_at = time.monotonic() + STREAM_LEAD
         lfn, cn = (str(plan.LFN_ADDRESS), port), (str(plan.CN_ADDRESS), port)
         labels = [f"stream-{node}-{port}-{start_at}" for node in ("lfn", "cn")]
         commands = [
