@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, tzinfo
-from difflib import get_close_matches
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +15,8 @@ from pydantic import (
 )
 
 from mrouter.links.quotas import PeriodLength, Quota
+from mrouter.policy.week import find_zone
+from mrouter.policy.week_values import suggest_zone
 from mrouter.sizes import Size
 from mrouter.toml_model import StrictModel, expect_text, one_of, within
 from mrouter.toml_source import MistakeError, show
@@ -27,21 +27,11 @@ _LENGTHS = {length.value: length for length in PeriodLength}
 
 def _parse_zone(value: Any) -> tzinfo:
     name = expect_text(value, "a time zone")
-    if name == "UTC":
-        return UTC
     try:
-        return ZoneInfo(name)
+        return find_zone(name)
     except (KeyError, ValueError, OSError):  # unknown, no name, or a directory of zones
         message = f"{show(name)} is no time zone that this machine knows"
-        raise MistakeError(message, _suggest_zone(name)) from None
-
-
-def _suggest_zone(name: str) -> str:
-    by_lower = {zone.lower(): zone for zone in sorted(available_timezones())}
-    if not by_lower:
-        return 'install the package tzdata, or write "UTC"'
-    close = get_close_matches(name.lower(), by_lower, n=1)
-    return f"did you mean {by_lower[close[0]]}?" if close else 'as in "Europe/Berlin"'
+        raise MistakeError(message, suggest_zone(name)) from None
 
 
 def _expect_table(value: Any) -> Any:

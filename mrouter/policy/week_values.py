@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
-from mrouter.policy.week import DAY_MINUTES, DAYS, find_zone
+from mrouter.policy.week import DAY_MINUTES, DAYS, UTC_NAME, find_zone
 from mrouter.toml_source import MistakeError, show, suggest
 
 if TYPE_CHECKING:
@@ -28,10 +28,18 @@ def parse_zone(value: Any) -> str:
     try:
         find_zone(value)
     except (KeyError, ValueError, OSError):
-        close = suggest(value, available_timezones())
-        hint = close if close.startswith("did you mean") else 'as in "Europe/Berlin"'
-        raise MistakeError(f"unknown time zone {show(value)}", hint) from None
+        message = f"unknown time zone {show(value)}"
+        raise MistakeError(message, suggest_zone(value)) from None
     return value
+
+
+def suggest_zone(name: str) -> str:
+    """Return what to write instead of ``name``, which is no time zone."""
+    known = sorted(available_timezones())
+    if not known:
+        return f'install the package tzdata, or write "{UTC_NAME}"'
+    close = suggest(name, known)
+    return close if close.startswith("did you mean") else 'as in "Europe/Berlin"'
 
 
 def parse_time(value: Any) -> Range:

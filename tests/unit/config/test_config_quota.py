@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-import mrouter.config.quota
 from mrouter.config.load import load_config
 from mrouter.config.model import LinkConfig
 from mrouter.errors import ConfigError
 from mrouter.links.quotas import PeriodLength, Quota
+from mrouter.policy import week_values
 
 FILE = """\
 role = "mobile-router"
@@ -145,7 +145,7 @@ def test_a_state_directory_is_a_file_name(tmp_path):
 
 
 def test_a_machine_without_time_zones_is_told_where_they_come_from(tmp_path, monkeypatch):
-    monkeypatch.setattr(mrouter.config.quota, "available_timezones", set)
+    monkeypatch.setattr(week_values, "available_timezones", set)
     problem = (
         'c.toml:14: link[0].quota.zone: "Mars/Crater" is no time zone that this machine knows'
         ' (install the package tzdata, or write "UTC")'

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mrouter.errors import PolicyError
+from mrouter.policy import week_values
 from mrouter.policy.find import Flow, find_policy
 from mrouter.policy.load import load_policies
 from mrouter.policy.model import Match, Policy, PolicyTable, Steer
@@ -102,6 +103,13 @@ def test_an_unknown_zone_is_refused(load, zone, problem):
     with pytest.raises(PolicyError) as caught:
         load("", FILE.replace('"Europe/Berlin"', zone))
     assert f"p.toml:2: {problem}" in str(caught.value)
+
+
+def test_a_machine_without_time_zones_is_told_where_they_come_from(load, monkeypatch):
+    monkeypatch.setattr(week_values, "available_timezones", set)
+    hint = r'"Mars/Crater" \(install the package tzdata, or write "UTC"\)'
+    with pytest.raises(PolicyError, match=hint):
+        load("", FILE.replace("Europe/Berlin", "Mars/Crater"))
 
 
 def test_the_zone_is_universal_time_if_there_is_none(load):
