@@ -11,10 +11,9 @@ from mrouter.dataplane import marks
 from mrouter.dataplane.family import Family
 from mrouter.dataplane.fragments import set_mark
 from mrouter.dataplane.nft import Chain
+from mrouter.dataplane.path_mtu import TUNNEL_HEADER
 from mrouter.dataplane.state import Route, Rule
 
-#: Octets of the outer header.
-OUTER_HEADER = 40
 _TCP = 6
 _BITS = marks.OUTER | marks.ENCAP
 
@@ -27,7 +26,7 @@ def make_size_rule(mtu: int, slot: int) -> str:
 
     TCP's segments are clamped, and may come as many in one packet.
     """
-    size = mtu - OUTER_HEADER
+    size = mtu - TUNNEL_HEADER
     kind = f"ip frag-off & 0x4000 != 0 meta l4proto != {_TCP}"
     return f"meta length > {size} {kind} goto too_big_{slot}"
 
@@ -42,6 +41,6 @@ def make_size_routing(mtu: int, slot: int) -> tuple[Route, Rule]:
     table = marks.outer_table(slot)
     bits = marks.OUTER | marks.mark_slot(slot)
     return (
-        Route(table, Family.IPV4.everything, "lo", mtu=mtu - OUTER_HEADER),
+        Route(table, Family.IPV4.everything, "lo", mtu=mtu - TUNNEL_HEADER),
         Rule(table, bits, _BITS | marks.SLOT_MASK, family=Family.IPV4),
     )

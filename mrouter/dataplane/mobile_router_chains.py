@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 from mrouter.dataplane import balance, fragments, marks, mip6, optimized_routes
 from mrouter.dataplane.family import Family
 from mrouter.dataplane.fragments import has_mark, set_mark
-from mrouter.dataplane.ipv4_sizes import (
-    OUTER_HEADER,
-    STRAY_RULE,
-    make_size_chain,
-    make_size_rule,
-)
+from mrouter.dataplane.ipv4_sizes import STRAY_RULE, make_size_chain, make_size_rule
 from mrouter.dataplane.nft import Chain
 from mrouter.dataplane.path_mtu import SYN, clamp_rule, cut_rules
 from mrouter.dataplane.state import Encapsulation
@@ -29,8 +24,6 @@ if TYPE_CHECKING:
 
 #: No binding's: the home link's.
 HOME_SLOT = 0
-#: Octets of TCP's own header without options.
-_TCP_HEADER = 20
 #: Seconds of a rate that may be sent at once, and the least that lets a few large packets through.
 _BURST = 0.1
 _LEAST_BURST = 16_384
@@ -379,9 +372,8 @@ def _ipv4_clamp_rules(view: MobileRouterView) -> tuple[str, ...]:
     """Clamp TCP's segment size to what the narrowest path takes with the outer header."""
     if not view.paths:
         return ()
-    overhead = OUTER_HEADER + Family.IPV4.header_size + _TCP_HEADER
-    size = min(path.mtu for path in view.paths) - overhead
-    return (f"{SYN} tcp option maxseg size > {size} tcp option maxseg size set {size}",)
+    narrowest = min(path.mtu for path in view.paths)
+    return (f"{SYN} {clamp_rule(narrowest, Family.IPV4)}",)
 
 
 def find_narrowest(action: Action, chosen: Mapping[str, TunnelPath]) -> TunnelPath | None:

@@ -18,6 +18,7 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane import fragments, marks
+from mrouter.dataplane.family import Family
 from mrouter.dataplane.nft import Chain, NftSet
 from mrouter.dataplane.state import Encapsulation, Route, Rule
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 MINIMUM_MTU = 1280
 TUNNEL_HEADER = 40
-#: The inner IPv6 header, and TCP's own without options.
-_SEGMENT_HEADERS = 40 + 20
+#: TCP's own, without options.
+_TCP_HEADER = 20
 
 #: The netfilter log group by which packets to be cut reach the agent.
 CUT_GROUP = 79
@@ -60,9 +61,12 @@ def find_tunnel_mtu(path_mtu: int) -> int:
     return max(MINIMUM_MTU, path_mtu - TUNNEL_HEADER)
 
 
-def clamp_rule(path_mtu: int) -> str:
-    """Return the rule that clamps a SYN's segment size to what goes by the path in one piece."""
-    size = path_mtu - TUNNEL_HEADER - _SEGMENT_HEADERS
+def clamp_rule(path_mtu: int, family: Family = Family.IPV6) -> str:
+    """Return the rule that clamps a SYN's segment size to what goes by the path in one piece.
+
+    ``family`` is the SYN's, inside the tunnel.
+    """
+    size = path_mtu - TUNNEL_HEADER - family.header_size - _TCP_HEADER
     return f"tcp option maxseg size > {size} tcp option maxseg size set {size}"
 
 
