@@ -90,3 +90,31 @@ def find_free_slot(taken: Iterable[int]) -> int | None:
     """Return the lowest slot from 1 to ``MAX_SLOT`` that is not in ``taken``, or None."""
     used = set(taken)
     return next((slot for slot in range(1, MAX_SLOT + 1) if slot not in used), None)
+
+
+def find_replaced(
+    ifid: int | None,
+    care_of_address: IPv6Address,
+    known: CacheEntry | None,
+    bindings: Iterable[CacheEntry],
+) -> list[CacheEntry]:
+    """Return those of a home address's ``bindings`` that end when the one of ``ifid`` begins.
+
+    ``known`` is that one as it is now, None if it is new. "After receiving the BU which does not
+    contain a CoAINFO sub-option, the CN MUST have only a binding for the home address" (the draft
+    §8.3, and RFC 5648 §6.2); and the other way round, the first binding with an IFID ends the one
+    without.
+
+    A new IFID for a care-of address takes the place of the one that the mobile router knew it
+    by before it renewed its IFIDs, or lost its memory: else nobody might de-register that one,
+    and it would draw traffic to the link when the link has gone.
+    """
+    return [
+        entry
+        for entry in bindings
+        if entry.ifid != ifid
+        and (
+            None in (entry.ifid, ifid)
+            or (known is None and entry.care_of_address == care_of_address)
+        )
+    ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mrouter.protocol.bindings import CacheEntry, find_free_slot
+from mrouter.protocol.bindings import CacheEntry, find_free_slot, find_replaced
 from mrouter.protocol.home_registration import Claim, Refuse
 from mrouter.wire.constants import BindingStatus
 
@@ -144,7 +144,7 @@ class Plan:
     def register(self, claim: Claim, terms: Terms) -> None:
         """Add or refresh the binding that ``claim`` names."""
         known = self._standing.get(claim.ifid)
-        replaced = find_replaced(claim, known, self._standing.values())
+        replaced = find_replaced(claim.ifid, claim.care_of_address, known, self._standing.values())
         if any(entry in self.registered for entry in replaced):
             # Two bindings of one care-of address could not be told apart on the way.
             raise Refuse(BindingStatus.MCOA_MALFORMED)
@@ -228,30 +228,6 @@ def make_plan(
     if request.overwrites:
         plan.overwrite_refused()
     return plan
-
-
-def find_replaced(
-    claim: Claim, known: CacheEntry | None, bindings: Iterable[CacheEntry]
-) -> list[CacheEntry]:
-    """Return those of a home address's ``bindings`` that end when this one begins.
-
-    "After receiving the BU which does not contain a CoAINFO sub-option, the CN MUST have only
-    a binding for the home address" (the draft §8.3, and RFC 5648 §6.2); and the other way round,
-    the first binding with an IFID ends the one without.
-
-    A new IFID for a care-of address takes the place of the one that the mobile router knew it
-    by before it renewed its IFIDs, or lost its memory: else nobody might de-register that one,
-    and it would draw traffic to the link when the link has gone.
-    """
-    return [
-        entry
-        for entry in bindings
-        if entry.ifid != claim.ifid
-        and (
-            None in (entry.ifid, claim.ifid)
-            or (known is None and entry.care_of_address == claim.care_of_address)
-        )
-    ]
 
 
 def check_mixed(request: Request, claims: Iterable[Claim], bindings: Iterable[CacheEntry]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mrouter.protocol.accepted_sequences import AcceptedSequences
 from mrouter.protocol.answers import ReplyPath, copy_informations, describe
 from mrouter.protocol.binding_cache import BindingCache
-from mrouter.protocol.bindings import CacheEntry, find_free_slot
+from mrouter.protocol.bindings import CacheEntry, find_free_slot, find_replaced
 from mrouter.protocol.correspondent_memory import CorrespondentNodeMemory
 from mrouter.protocol.correspondent_registration import (
     RouteRequest,
@@ -229,8 +229,8 @@ class CorrespondentNode:
         if lifetime == 0:
             raise Refuse(BindingStatus.ADMINISTRATIVELY_PROHIBITED)
         known = self._cache.get(home, ifid)
-        replaced = self._find_replaced(request, known)
         bound = self._cache.list_of(home)
+        replaced = find_replaced(ifid, request.care_of_address, known, bound)
         slot = known.slot if known else find_free_slot(e.slot for e in bound if e not in replaced)
         if slot is None or not self._has_room(home, ifid, now):
             raise Refuse(BindingStatus.INSUFFICIENT_RESOURCES)
@@ -271,23 +271,6 @@ class CorrespondentNode:
     def _forget(self, entry: CacheEntry) -> None:
         self._choice.forget(entry)
         self._watch.forget((entry.home_address, entry.ifid))
-
-    def _find_replaced(self, request: RouteRequest, known: CacheEntry | None) -> list[CacheEntry]:
-        """Return the bindings that end when this one begins.
-
-        "After receiving the BU which does not contain a CoAINFO sub-option, the CN MUST have only
-        a binding for the home address" (the draft §8.3); and the first with an IFID ends the one
-        without. A new IFID for a care-of address takes the place of the one that was renewed.
-        """
-        return [
-            entry
-            for entry in self._cache.list_of(request.home_address)
-            if entry.ifid != request.ifid
-            and (
-                None in (entry.ifid, request.ifid)
-                or (known is None and entry.care_of_address == request.care_of_address)
-            )
-        ]
 
     def _has_room(self, home: IPv6Address, ifid: int | None, now: float) -> bool:
         if self._sequences.knows(home, ifid):
