@@ -276,9 +276,9 @@ class MobileRouterAgent(Agent):
 
     def _links_changed(self) -> list[Event]:
         self._find_links()
-        priority = {link.name: link.ifpri for link in self._mobile.links}
+        priorities = self._mobile.priorities
         addresses = tuple(
-            EgressAddress(link.name, link.interface, address, priority[link.name])
+            EgressAddress(link.name, link.interface, address, priorities[link.name])
             for link in self._links
             for address in link.addresses
             if not self._prober.is_down(link.name, address)
@@ -327,9 +327,9 @@ class MobileRouterAgent(Agent):
 
     def _find_home_path(self) -> HomePath | None:
         """Return the way from here while the primary interface is at home (the draft §7.8)."""
-        priority = {link.name: link.ifpri for link in self._mobile.links}
+        priorities = self._mobile.priorities
         up = [link for link in self._links if link.up and not self._prober.is_dead(link)]
-        primary = min(up, key=lambda link: priority[link.name], default=None)
+        primary = min(up, key=lambda link: priorities[link.name], default=None)
         if primary is None or not primary.at_home:
             return None
         return HomePath(primary.name, primary.interface, primary.gateway)

@@ -107,6 +107,11 @@ class MobileRouterConfig(Config):
     state_directory: Path = DEFAULT_STATE_DIRECTORY
 
     @property
+    def priorities(self) -> dict[str, int]:
+        """The IFPRI of each link: a lower one is preferred."""
+        return {link.name: link.ifpri for link in self.links}
+
+    @property
     def costs(self) -> dict[str, int]:
         """What each link costs."""
         return {link.name: link.cost for link in self.links}
