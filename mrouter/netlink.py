@@ -36,6 +36,9 @@ _NLM_F_ACK_TLVS = 0x200
 _NLM_F_CAPPED = 0x100
 _NLMSGERR_ATTR_MSG = 1
 
+#: The kernel's netfilter, as a protocol of netlink sockets (linux/netlink.h).
+NETLINK_NETFILTER = 12
+
 
 class NetlinkFailure(OSError):  # noqa: N818 - an answer, returned rather than raised
     """The kernel refused one message; carries its words where it had any."""

@@ -8,12 +8,17 @@ import struct
 from typing import TYPE_CHECKING
 
 from mrouter.errors import DataplaneError
-from mrouter.netlink import HEADER, make_attribute, read_attributes, split_messages
+from mrouter.netlink import (
+    HEADER,
+    NETLINK_NETFILTER,
+    make_attribute,
+    read_attributes,
+    split_messages,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NETLINK_NETFILTER = 12
 _RECEIVE_SIZE = 1 << 17
 _RECEIVE_BUFFER = 4 << 20
 
@@ -47,7 +52,7 @@ class PacketLog:
             group.
         """
         self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, NETLINK_NETFILTER
         )
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         self._socket.bind((0, 0))

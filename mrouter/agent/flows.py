@@ -1,38 +1,25 @@
-"""The flows that the kernel tracks, with the policy that each one met.
-
-Read without pyroute2's classes: a vehicle may have a hundred thousand flows, and while they are
-parsed the agent waits.
-"""
+"""The flows that the kernel tracks, with the policy that each one met."""
 
 from __future__ import annotations
 
 import socket
-import struct
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from mrouter.agent import conntrack
+from mrouter.agent.conntrack import ConnectionTable, read_flow, read_nested
 from mrouter.dataplane import marks
+from mrouter.dataplane.family import Family
 from mrouter.errors import DataplaneError
-from mrouter.netlink import HEADER, RawMessage, RouteSocket, read_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}
 
-# linux/netlink.h, linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h
-_NETLINK_NETFILTER = 12
-_GET_FLOWS = 1 << 8 | 1
-_FAMILY = struct.Struct("=BBH")
-_TUPLE, _MARK, _COUNTERS, _COUNTERS_REPLY = 1, 8, 9, 10
-_TUPLE_ADDRESSES, _TUPLE_PROTOCOL = 1, 2
-#: The addresses of a flow, by the kernel's number of its family.
-_SOURCE = {int(socket.AF_INET): 1, int(socket.AF_INET6): 3}
-_DESTINATION = {int(socket.AF_INET): 2, int(socket.AF_INET6): 4}
+# linux/netfilter/nfnetlink_conntrack.h
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT, _ICMPV6_ID, _ICMPV6_TYPE = 1, 2, 3, 7, 8
 _PACKETS, _BYTES = 1, 2
-#: The two highest bits of an attribute's type say how it is encoded.
-_TYPE_MASK = 0x3FFF
 
 
 def list_flows(
@@ -47,10 +34,9 @@ def list_flows(
     """
     messages: list[bytes] = []
     try:
-        with closing(RouteSocket(_NETLINK_NETFILTER)) as netfilter:
-            for family in (socket.AF_INET6, *((socket.AF_INET,) if ipv4 else ())):
-                request = RawMessage(_GET_FLOWS, 0, _FAMILY.pack(family, 0, 0))
-                messages += netfilter.dump_raw(request, _GET_FLOWS)
+        with closing(ConnectionTable()) as tracked:
+            for family in (Family.IPV6, *((Family.IPV4,) if ipv4 else ())):
+                messages += tracked.list_flows(family)
     except OSError as error:
         raise DataplaneError("list tracked flows", str(error)) from error
     return list(read_flows(messages, policies, active))
@@ -65,21 +51,22 @@ def read_flows(
     flows that begin while ``net.netfilter.nf_conntrack_acct`` is 1.
     """
     for message in messages:
-        entry = _read(message[HEADER.size + _FAMILY.size :])
-        verdict = marks.policy_of_mark(int.from_bytes(entry.get(_MARK, b"")))
+        family, entry = read_flow(message)
+        verdict = marks.policy_of_mark(int.from_bytes(entry.get(conntrack.MARK, b"")))
         policy = policies.get(verdict)
         if policy is None:
             continue
-        ends = _read(entry[_TUPLE])
-        addresses, protocol = _read(ends[_TUPLE_ADDRESSES]), _read(ends[_TUPLE_PROTOCOL])
+        ends = read_nested(entry[conntrack.TUPLE])
+        addresses = read_nested(ends[conntrack.TUPLE_ADDRESSES])
+        protocol = read_nested(ends[conntrack.TUPLE_PROTOCOL])
         number = protocol[_NUMBER][0]
-        family = message[HEADER.size]
-        counters = [_read(entry[kind]) for kind in (_COUNTERS, _COUNTERS_REPLY) if kind in entry]
+        directions = (conntrack.COUNTERS, conntrack.COUNTERS_REPLY)
+        counters = [read_nested(entry[kind]) for kind in directions if kind in entry]
         yield {
             "protocol": _PROTOCOL_NAMES.get(number, str(number)),
-            "source": socket.inet_ntop(family, addresses[_SOURCE[family]]),
+            "source": socket.inet_ntop(family, addresses[conntrack.SOURCE[family]]),
             "source_port": _read_number(protocol, _SOURCE_PORT),
-            "destination": socket.inet_ntop(family, addresses[_DESTINATION[family]]),
+            "destination": socket.inet_ntop(family, addresses[conntrack.DESTINATION[family]]),
             "destination_port": _read_number(protocol, _DESTINATION_PORT),
             "icmpv6_type": _read_number(protocol, _ICMPV6_TYPE),
             "icmpv6_id": _read_number(protocol, _ICMPV6_ID),
@@ -88,10 +75,6 @@ def read_flows(
             "packets": _sum(counters, _PACKETS),
             "bytes": _sum(counters, _BYTES),
         }
-
-
-def _read(data: bytes) -> dict[int, bytes]:
-    return {kind & _TYPE_MASK: value for kind, value in read_attributes(data).items()}
 
 
 def _read_number(attributes: Mapping[int, bytes], kind: int) -> int | None:
