@@ -275,6 +275,7 @@ class MobileRouterAgent(Agent):
         )
 
     def _links_changed(self) -> list[Event]:
+        self._waiting.restore(asyncio.get_running_loop())
         self._find_links()
         priorities = self._mobile.priorities
         addresses = tuple(

@@ -32,21 +32,36 @@ class Waiting:
     def furnish(self, loop: asyncio.AbstractEventLoop, *, wanted: bool) -> None:
         """Open the room if it is ``wanted``, else close it; without one, packets are dropped."""
         if wanted and self._room is None:
-            try:
-                self._room = WaitingRoom(self._socket)
-            except DataplaneError as error:
-                note("waiting-unavailable", logging.ERROR, error=str(error))
-                return
-            loop.add_reader(self._room.fileno(), self._on_packets)
+            self._open(loop)
         elif not wanted and self._room is not None:
-            loop.remove_reader(self._room.fileno())
-            self._dropped += self._room.queue.dropped + len(self._room.queue)
-            self._room.close()
-            self._room = None
+            self._close(loop, self._room)
 
-    def _on_packets(self) -> None:
-        if self._room is not None:
-            self._room.receive(time.monotonic())
+    def restore(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Open the room anew if somebody has removed its device or set it down."""
+        if self._room is not None and not self._room.is_up():
+            note("waiting-lost", logging.WARNING, device=DEVICE)
+            self._close(loop, self._room)
+            self._open(loop)
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._room = WaitingRoom(self._socket)
+        except DataplaneError as error:
+            note("waiting-unavailable", logging.ERROR, error=str(error))
+            return
+        loop.add_reader(self._room.fileno(), self._on_packets, loop, self._room)
+
+    def _close(self, loop: asyncio.AbstractEventLoop, room: WaitingRoom) -> None:
+        loop.remove_reader(room.fileno())
+        self._dropped += room.queue.dropped + len(room.queue)
+        room.close()
+        self._room = None
+
+    def _on_packets(self, loop: asyncio.AbstractEventLoop, room: WaitingRoom) -> None:
+        try:
+            room.receive(time.monotonic())
+        except OSError:  # removed, as the news of links says, too: `restore` follows
+            loop.remove_reader(room.fileno())
 
     def release(self) -> None:
         """Let go what waits."""

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 DEVICE = "mrouter-wait"
 
 # linux/if_tun.h
-_TUNSETIFF = 0x400454CA
+_TUNSETIFF, _TUNGETIFF = 0x400454CA, 0x800454D2
 _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
 _REQUEST = struct.Struct("=16sH22x")
+# linux/sockios.h
+_SIOCGIFFLAGS = 0x8913
 #: No packet is too big to wait: what fits into a tunnel is asked when it leaves.
 _MTU = 65535
 #: Packets that the kernel keeps until they are read.
@@ -67,6 +69,17 @@ class WaitingRoom:
         if failure is not None:
             raise failure
 
+    def is_up(self) -> bool:
+        """Tell whether the device is as it was made: nobody has removed it or set it down."""
+        try:
+            own = fcntl.ioctl(self._descriptor, _TUNGETIFF, bytes(_REQUEST.size))
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+                answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, own)
+        except OSError:
+            return False
+        name, flags = _REQUEST.unpack(answer)
+        return name.rstrip(b"\0") == DEVICE.encode() and bool(flags & IFF_UP)
+
     def fileno(self) -> int:
         """Return the descriptor that is readable while packets come to wait."""
         return self._descriptor
@@ -76,7 +89,10 @@ class WaitingRoom:
         os.close(self._descriptor)
 
     def receive(self, now: float) -> None:
-        """Take in packets that have come to wait, some of them at a time."""
+        """Take in packets that have come to wait, some of them at a time.
+
+        :raises OSError: if somebody has removed the device.
+        """
         for _ in range(_BATCH):
             try:
                 packet = os.read(self._descriptor, _MTU)
@@ -90,8 +106,12 @@ class WaitingRoom:
         """Have the kernel forward what waits, as if it had just come in; return how many."""
         count = 0
         for packet in self.queue.release(now):
-            os.write(self._descriptor, packet)
-            count += 1
+            try:
+                os.write(self._descriptor, packet)
+            except OSError:  # somebody has removed the device, or set it down
+                self.queue.dropped += 1
+            else:
+                count += 1
         return count
 
 

@@ -167,6 +167,22 @@ def test_packets_that_have_waited_too_long_are_dropped(lab):
     assert "0 received" in lab.topology.output_path("ping-3").read_text()
 
 
+@pytest.mark.parametrize("harm", [("set", "down"), ("delete",)], ids=" ".join)
+def test_packets_wait_though_somebody_has_meddled_with_the_device(lab, harm):
+    action, *rest = harm
+    lost = lab.log(MOBILE_ROUTER).count("waiting-lost")
+    lab.topology.execute("mr", ["ip", "link", action, "mrouter-wait", *rest])
+    wait_until(lambda: lab.log(MOBILE_ROUTER).count("waiting-lost") == lost + 1)
+    before = lab.mobile_router()["waiting"]["dropped"]
+    cut(lab, "sat")
+    program = ping(lab, 4, 8)
+    wait_until(lambda: lab.mobile_router()["waiting"]["packets"] == 4, what="four packets")
+    restore(lab, "sat")
+    assert program.wait(timeout=20) == 0
+    assert lab.mobile_router()["waiting"] == {"packets": 0, "dropped": before}
+    assert "internal-error" not in lab.log(MOBILE_ROUTER)
+
+
 def test_nothing_waits_when_no_policy_asks_for_it_any_more(lab):
     lab.files.policy.write_text('[default]\nlinks = ["lte", "wifi", "sat"]\n')
     lab.process(MOBILE_ROUTER).send_signal(signal.SIGHUP)
