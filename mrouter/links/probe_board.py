@@ -170,6 +170,7 @@ class ProbeBoard:
                 self._start(line, now)
                 changed.append(way)
             elif train.is_doubtful(now):
+                train.press(now)
                 self._ask_others(train, now)
         return list(dict.fromkeys(changed))
 

@@ -53,6 +53,8 @@ _UNKNOWN_RTT = 1.0
 _RTT_GAIN, _VARIATION_GAIN, _JITTER_GAIN = 1 / 8, 1 / 4, 1 / 16
 #: An interval varies by this share either way, so that no two trains keep step.
 _INTERVAL_SPREAD = 0.1
+#: How many probes would go out in the time of silence, at the pace of doubt.
+_PROBES_PER_LIMIT = 10
 _SEQUENCES = 1 << 16
 
 
@@ -130,8 +132,12 @@ class ProbeTrain:
 
     @property
     def limit(self) -> float:
-        """For how long nothing may be heard, in seconds: a slow link is given its time."""
-        return max(self.timing.silence, self.timing.interval + self._patience)
+        """For how long nothing may be heard, in seconds.
+
+        A slow link is given its time, and what is sent when an answer is missed the same time.
+        """
+        chances = 1 if self._rtt is None else 2
+        return max(self.timing.silence, self.timing.interval + chances * self._patience)
 
     @property
     def overdue_at(self) -> float | None:
@@ -181,6 +187,12 @@ class ProbeTrain:
         if self._last_sent_at is None or self._last_sent_at < since:
             self.next_at = min(self.next_at, now)
             self.is_urgent = True
+
+    def press(self, now: float) -> None:
+        """Ask often while there is doubt, so that a way which only loses packets can show it."""
+        if self._last_sent_at is not None and not self.is_silent(now):
+            asked_again_at = self._last_sent_at + self.limit / _PROBES_PER_LIMIT
+            self.next_at = min(self.next_at, max(now, asked_again_at))
 
     def take_answer(self, probe: Probe, at: float) -> float | None:
         """Take in the answer to ``probe`` that came at ``at``; return its round-trip time.

@@ -42,11 +42,13 @@ class World:
     delays: dict = field(default_factory=lambda: {LTE: 0.03, WIFI: 0.01, SAT: 0.3})
     seed: int = 1
     idle: set = field(default_factory=set)
+    lossy: dict = field(default_factory=dict)
 
     def __post_init__(self):
         self.now = START
         self.board = ProbeBoard(Random(self.seed))
         self.dead, self.home_agent_away = set(), False
+        self._chance = Random(self.seed + 1)
         self.usable, self.sent, self.changes = set(self.profiles), [], []
         self._queue, self._number = [], count()
         self.follow()
@@ -91,7 +93,7 @@ class World:
             if way not in self.dead and not self.home_agent_away:
                 self._after(self.delays[way] / 2, arrive)
 
-        if way not in self.dead:
+        if way not in self.dead and self._chance.random() >= self.lossy.get(way, 0):
             self._after(self.delays[way] / 2, reach)
 
     def _after(self, delay, act):
@@ -271,6 +273,26 @@ def test_loss_degrades_a_way_and_its_end_is_seen():
     assert [(way, state) for _, way, state in world.changes] == [
         (LTE, LinkState.DEGRADED), (LTE, LinkState.UP),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", [NORMAL, AGGRESSIVE])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_way_that_loses_many_packets_is_not_taken_for_dead(way, profile):
+    world = World(profiles=dict.fromkeys(WAYS, profile), lossy={way: 0.12}).run(600)
+    assert {(each, state) for _, each, state in world.changes} <= {
+        (way, LinkState.DEGRADED), (way, LinkState.UP),
+    }  # fmt: skip
+    assert (way, LinkState.DEGRADED) in {change[1:] for change in world.changes}
+
+
+def test_the_probes_of_doubt_end_where_no_way_can_be_told_from_another():
+    world = World()
+    world.at(10, lambda: world.move_home_agent(away=True))
+    world.run(20)
+    before = len(world.sent)
+    world.run(120)
+    per_way = (len(world.sent) - before) / len(WAYS)
+    assert per_way == pytest.approx(100 / TIMINGS[NORMAL].interval, rel=0.1)
 
 
 def test_an_answer_with_another_cookie_is_none_of_ours():

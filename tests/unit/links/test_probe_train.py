@@ -144,7 +144,7 @@ def test_a_slow_link_is_given_its_round_trip_time():
     heard_at = run_steadily(train, 20, rtt=0.65)
     train.send(max(heard_at, train.next_at))
     assert not train.is_silent(heard_at + NORMAL.silence + 0.2)
-    assert train.is_silent(heard_at + NORMAL.interval + 0.65 + 0.2)
+    assert train.is_silent(heard_at + NORMAL.interval + 2 * 0.65 + 0.2)
 
 
 def test_time_in_which_nobody_was_asked_is_no_silence():
