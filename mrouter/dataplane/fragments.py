@@ -198,14 +198,17 @@ def _list_keys(family: Family) -> dict[str, str]:
 
 
 def duplicate_sets(slots: Iterable[int], family: Family = Family.IPV6) -> tuple[NftSet, ...]:
-    """Return, for each of ``slots``, the sets of keys of what came by it."""
+    """Return, for each of ``slots``, the sets of keys of what came by it; and of what came first.
+
+    The latter's elements have one token each, which one packet alone gets.
+    """
     return tuple(
         NftSet(
-            f"seen_{length}_{slot}",
+            f"{name}_{length}{slot}",
             f"typeof {key}; flags dynamic,timeout; timeout {_DUPLICATE_WINDOW}; size 65536;",
         )
-        for slot in slots
         for length, key in _list_keys(family).items()
+        for name, slot in (("first", ""), *(("seen", f"_{slot}") for slot in slots))
     )
 
 
@@ -213,24 +216,32 @@ def duplicate_chains(slots: Iterable[int], family: Family = Family.IPV6) -> tupl
     """Return a chain ``unseen_<slot>`` for each of ``slots``: drop what came by another slot.
 
     Two packets that came by one slot are never each other's copies, so equal payloads that were
-    sent twice are delivered twice.
+    sent twice are delivered twice. Of copies that come at the same moment on several processors
+    none finds the other's key in time. Then the token decides, after each has left its key: who
+    does not get it looks once more, and takes its own key back if it finds a copy's.
     """
     slots = tuple(slots)
     chains = []
     for slot in slots:
         least = family.header_size + _LONG_KEY_AT_LEAST
-        rules = [f"meta length < {least} goto unseen_short_{slot}"]
+        shorter = f"meta length < {least} goto unseen_short_{slot}"
         for length, key in _list_keys(family).items():
-            tests = [
-                f"{key} @seen_{length}_{other} counter name duplicates_dropped drop"
-                for other in slots
-                if other != slot
-            ]
-            remember = f"update @seen_{length}_{slot} {{ {key} }}"
-            if length == "long":
-                chains.append(Chain(f"unseen_{slot}", (*rules, *tests, remember)))
-            else:
-                chains.append(Chain(f"unseen_short_{slot}", (*tests, remember)))
+            found = [f"{key} @seen_{length}_{other}" for other in slots if other != slot]
+            seen = f"@seen_{length}_{slot} {{ {key} }}"
+            drop = "counter name duplicates_dropped drop"
+            token = f"update @first_{length} {{ {key} limit rate over 1/day burst 1 packets }}"
+            rules = (
+                *(f"{test} {drop}" for test in found),
+                f"update {seen}",
+                f"{token} goto late_{length}_{slot}",
+            )
+            chains.append(
+                Chain(f"unseen_{slot}", (shorter, *rules))
+                if length == "long"
+                else Chain(f"unseen_short_{slot}", rules)
+            )
+            late = tuple(f"{test} delete {seen} {drop}" for test in found)
+            chains.append(Chain(f"late_{length}_{slot}", late))
     return tuple(chains)
 
 
