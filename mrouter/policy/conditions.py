@@ -123,7 +123,7 @@ def show_value(attribute: str, value: Any) -> str:
     if isinstance(value, SizeRange):
         return format_sizes(value)
     if isinstance(value, PrefixSet):
-        return f"set {value.name} ({len(value.prefixes)} prefixes, {value.digest[:8]})"
+        return f"set {value.name} ({len(value.packed)} prefixes, {value.digest[:8]})"
     if attribute == "time":
         return format_minute(value)
     if attribute == "flow_size":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -45,16 +45,22 @@ class SizeRange:
 class PrefixSet:
     """A named set of prefixes of IPv6, IPv4 or both, which may be large and many policies'.
 
-    ``digest`` stands for ``prefixes`` where the set is shown or compared.
+    ``packed`` are the prefixes as `pack_prefix` writes them: tens of thousands are read in a moment.
+    ``digest`` stands for them where the set is shown or compared.
     """
 
     name: str
-    prefixes: tuple[Network, ...] = field(repr=False, compare=False)
+    packed: tuple[int, ...] = field(repr=False, compare=False)
     digest: str
 
+    @property
+    def prefixes(self) -> Iterator[Network]:
+        """The prefixes, one after the other."""
+        return map(unpack_prefix, self.packed)
+
     def __reduce__(self) -> tuple[Callable[..., PrefixSet], tuple[str, bytes, str]]:
-        """Pickle the prefixes as octets: `ipaddress` pickles text, which takes seconds."""
-        packed = b"".join(pack_prefix(prefix).to_bytes(_PACKED) for prefix in self.prefixes)
+        """Pickle the prefixes as octets, many times faster than as numbers."""
+        packed = b"".join(number.to_bytes(_PACKED) for number in self.packed)
         return _unpack_set, (self.name, packed, self.digest)
 
 
@@ -97,8 +103,7 @@ def unpack_prefix(packed: int) -> Network:
 
 def _unpack_set(name: str, packed: bytes, digest: str) -> PrefixSet:
     numbers = (packed[at : at + _PACKED] for at in range(0, len(packed), _PACKED))
-    prefixes = (unpack_prefix(int.from_bytes(number)) for number in numbers)
-    return PrefixSet(name, tuple(prefixes), digest)
+    return PrefixSet(name, tuple(map(int.from_bytes, numbers)), digest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from mrouter.policy.model import (
     PrefixSet,
     number_address,
     pack_prefix,
-    unpack_prefix,
 )
 from mrouter.policy.ranges import join_ranges
 
@@ -42,7 +41,7 @@ def make_packed_set(name: str, packed: Iterable[int]) -> PrefixSet:
             outermost.append(number)
             covered = _last_address(number)
     digest = hashlib.sha256(b"".join(number.to_bytes(18) for number in outermost)).hexdigest()
-    return PrefixSet(name, tuple(map(unpack_prefix, outermost)), digest)
+    return PrefixSet(name, tuple(outermost), digest)
 
 
 def contains(prefix_set: PrefixSet, address: Address) -> bool:
@@ -61,8 +60,7 @@ def covers_range(prefix_set: PrefixSet, inner: Range) -> bool:
 @lru_cache(maxsize=256)
 def list_ranges(prefix_set: PrefixSet) -> tuple[list[int], list[int]]:
     """Return the first and the last number of each range, sorted, with gaps between them."""
-    packed = map(pack_prefix, prefix_set.prefixes)
-    ranges = join_ranges((number >> 8, _last_address(number)) for number in packed)
+    ranges = join_ranges((number >> 8, _last_address(number)) for number in prefix_set.packed)
     return [first for first, _ in ranges], [last for _, last in ranges]
 
 

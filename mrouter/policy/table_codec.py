@@ -45,7 +45,7 @@ def _encode(value: Any) -> Any:
     if isinstance(value, IPv4Network | IPv6Network):
         return {_NETWORK: pack_prefix(value)}
     if isinstance(value, PrefixSet):
-        return {_SET: [value.name, value.digest, *map(pack_prefix, value.prefixes)]}
+        return {_SET: [value.name, value.digest, *value.packed]}
     if isinstance(value, Choice):
         return {_CHOICE: value.value}
     if isinstance(value, tuple):
@@ -67,6 +67,6 @@ def _decode(content: Any) -> Any:
         return Choice(content[_CHOICE])
     if _SET in content:
         name, digest, *packed = content[_SET]
-        return PrefixSet(name, tuple(map(unpack_prefix, packed)), digest)
+        return PrefixSet(name, tuple(packed), digest)
     arguments = {name: _decode(each) for name, each in content.items() if name != _KIND}
     return _CLASSES[content[_KIND]](**arguments)

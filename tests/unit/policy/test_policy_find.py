@@ -80,8 +80,16 @@ def test_a_flow_that_misses_one_condition_takes_the_default(other):
         (Match(destination_sets=(ELSEWHERE, NEAR)), FLOW, "p"),
         (Match(destination_sets=(ELSEWHERE,)), FLOW, "default"),
         (Match(source_sets=(NEAR,)), FLOW, "default"),
-        (Match(destination_prefixes=NEAR.prefixes, destination_sets=(ELSEWHERE,)), FLOW, "p"),
-        (Match(destination_prefixes=ELSEWHERE.prefixes, destination_sets=(NEAR,)), FLOW, "p"),
+        (
+            Match(destination_prefixes=tuple(NEAR.prefixes), destination_sets=(ELSEWHERE,)),
+            FLOW,
+            "p",
+        ),
+        (
+            Match(destination_prefixes=tuple(ELSEWHERE.prefixes), destination_sets=(NEAR,)),
+            FLOW,
+            "p",
+        ),
     ],
 )
 def test_types_devices_and_sets_are_looked_at(match, flow, name):
@@ -96,7 +104,11 @@ def test_types_devices_and_sets_are_looked_at(match, flow, name):
         (Match(dscp=(46,)), FLOW, "default"),
         (Match(protocols=(6,), dscp=(46,)), FLOW, "default"),
         (Match(protocols=(6,), dscp=(45,)), FLOW, "p"),
-        (Match(destination_prefixes=ELSEWHERE.prefixes, destination_sets=(NEAR,)), FLOW, "default"),
+        (
+            Match(destination_prefixes=tuple(ELSEWHERE.prefixes), destination_sets=(NEAR,)),
+            FLOW,
+            "default",
+        ),
         (Match(destination_sets=(ELSEWHERE,)), FLOW, "p"),
         (Match(icmpv6_types=(128,)), FLOW, "p"),
         (Match(icmpv6_types=(128,)), PING, "default"),

@@ -149,7 +149,7 @@ def test_a_table_is_decoded_and_unpickled_as_it_was(table):
     assert decode_table(json.loads(json.dumps(encode_table(table)))) == table
     (company,) = table.policies[1].match.destination_sets
     again = pickle.loads(pickle.dumps(company))
-    assert (again, again.prefixes) == (company, company.prefixes)
+    assert (again, again.packed) == (company, company.packed)
     assert {network.version for network in again.prefixes} == {4, 6}
 
 

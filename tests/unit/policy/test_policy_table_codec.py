@@ -37,7 +37,7 @@ def test_a_match_arrives_with_its_sets_and_what_it_keeps_out():
     table = PolicyTable((Policy("p", match, Drop(), 46),))
     arrived = send(table)
     assert arrived == table
-    assert arrived.policies[0].match.source_sets[0].prefixes == company.prefixes
+    assert arrived.policies[0].match.source_sets[0].packed == company.packed
 
 
 @pytest.mark.parametrize(
