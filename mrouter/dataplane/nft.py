@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 from mrouter.dataplane.family import Family
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 #: The name of our table, the one that is ours in each family.
 TABLE = "mrouter"
-
-#: libnftables reads one command per line; so many elements go into one.
-_ELEMENTS_PER_COMMAND = 500
 
 #: libnftables looks for each range that is deleted among all of them: of more than so many, it is
 #: quicker to put in all anew.
@@ -69,8 +66,7 @@ def render_table(table: NftTable) -> str:
     lines += [f"add counter {place} {name}" for name in table.counters]
     lines += [_declare_chain(place, chain) for chain in table.chains]
     for item in table.sets:
-        lines.append(_declare_set(place, item))
-        lines += _change_elements(place, "add", item.name, {**item.elements, **item.initial})
+        lines.append(_make_set(place, item))
     for chain in table.chains:
         lines += _add_rules(place, chain)
     return "\n".join(lines) + "\n"
@@ -114,7 +110,7 @@ def render_change(old: NftTable, new: NftTable) -> str:
     lines += [
         _declare_chain(place, chain) for name, chain in new_chains.items() if name not in old_chains
     ]
-    lines += [_declare_set(place, item) for name, item in new_sets.items() if name not in old_sets]
+    lines += [_make_set(place, item) for name, item in new_sets.items() if name not in old_sets]
     changed = [chain for name, chain in new_chains.items() if chain != old_chains.get(name)]
     gone = [name for name in old_chains if name not in new_chains]
     lines += [
@@ -124,8 +120,6 @@ def render_change(old: NftTable, new: NftTable) -> str:
     for name, item in new_sets.items():
         if name in old_sets:
             lines += _render_element_changes(place, old_sets[name], item)
-        else:
-            lines += _change_elements(place, "add", name, {**item.elements, **item.initial})
     for chain in changed:
         lines += _add_rules(place, chain)
     lines += [
@@ -165,23 +159,23 @@ def _render_element_changes(place: str, old: NftSet, new: NftSet) -> list[str]:
 
 
 def _change_elements(place: str, verb: str, name: str, elements: Mapping[str, str]) -> list[str]:
-    texts = [f"{key} : {value}" if value else key for key, value in elements.items()]
-    return [
-        f"{verb} element {place} {name} {{ {', '.join(part)} }}"
-        for part in _split(texts, _ELEMENTS_PER_COMMAND)
-    ]
+    texts = _write_elements(elements)
+    return [f"{verb} element {place} {name} {{ {', '.join(texts)} }}"] if texts else []
 
 
-def _split(texts: list[str], size: int) -> Iterable[list[str]]:
-    return (texts[start : start + size] for start in range(0, len(texts), size))
+def _write_elements(elements: Mapping[str, str]) -> list[str]:
+    return [f"{key} : {value}" if value else key for key, value in elements.items()]
 
 
 def _declaration(item: NftSet) -> tuple[str, str]:
     return item.kind, item.declaration
 
 
-def _declare_set(place: str, item: NftSet) -> str:
-    return f"add {item.kind} {place} {item.name} {{ {item.declaration} }}"
+def _make_set(place: str, item: NftSet) -> str:
+    # in one command: the kernel takes intervals far more quickly that come with their set
+    texts = _write_elements({**item.elements, **item.initial})
+    elements = f" elements = {{ {', '.join(texts)} }};" if texts else ""
+    return f"add {item.kind} {place} {item.name} {{ {item.declaration}{elements} }}"
 
 
 def _declare_chain(place: str, chain: Chain) -> str:

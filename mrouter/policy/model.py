@@ -45,7 +45,7 @@ class SizeRange:
 class PrefixSet:
     """A named set of prefixes of IPv6, IPv4 or both, which may be large and many policies'.
 
-    ``packed`` are the prefixes as `pack_prefix` writes them: tens of thousands are read in a moment.
+    ``packed`` are the prefixes as `pack_prefix` writes them, tens of thousands in a moment.
     ``digest`` stands for them where the set is shown or compared.
     """
 

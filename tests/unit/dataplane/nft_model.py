@@ -77,7 +77,10 @@ class NftModel:
 
     def _add_set(self, name, rest, kind="set"):
         self._require(name not in self.sets, f"set {name} is there")
-        self.sets[name] = (kind, _inside(rest), {})
+        declaration, _, elements = _inside(rest).partition(" elements = ")
+        self.sets[name] = (kind, declaration, {})
+        if elements:
+            self._add_element(name, elements.removesuffix(";"))
 
     def _add_map(self, name, rest):
         self._add_set(name, rest, "map")
