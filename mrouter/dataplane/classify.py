@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 from mrouter.dataplane import marks
 from mrouter.dataplane.family import Family
-from mrouter.dataplane.match_rules import name_prefix_set
 from mrouter.dataplane.nft import Chain, NftSet
 from mrouter.dataplane.policy_runs import Asking, PolicyRules
+from mrouter.dataplane.prefix_lookups import render_prefix_set
 from mrouter.garbage import pause_collection
 from mrouter.policy.families import restrict_match
-from mrouter.policy.model import Match, PolicyTable, PrefixSet, show_address
-from mrouter.policy.prefix_sets import list_spans
+from mrouter.policy.model import Match, PolicyTable, PrefixSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -121,23 +120,4 @@ def _find_sets(matches: Iterable[Match]) -> tuple[PrefixSet, ...]:
 @lru_cache(maxsize=len(Family))
 def _make_sets(sets: tuple[PrefixSet, ...], family: Family) -> tuple[NftSet, ...]:
     """Return the nftables' sets; they are made again when they change, not for each event."""
-    return tuple(
-        NftSet(
-            name_prefix_set(prefix_set, family),
-            f"type {family.address_type}; flags interval;",
-            "set",
-            {_render_range(*ends): "" for ends in list_spans(prefix_set, family.value)},
-        )
-        for prefix_set in sets
-    )
-
-
-def _render_range(first: int, last: int) -> str:
-    """Write the range of `number_address`'s numbers; nft reads a prefix sooner than two ends."""
-    begin, end = show_address(first), show_address(last)
-    if begin == end:
-        return begin
-    size = last - first + 1
-    if size & (size - 1) or first % size:
-        return f"{begin}-{end}"
-    return f"{begin}/{129 - size.bit_length()}"
+    return tuple(render_prefix_set(each, family) for each in sets)

@@ -7,13 +7,17 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from mrouter.dataplane.name_sets import name_set_of
+from mrouter.dataplane.prefix_lookups import PrefixLookup, find_lookup
 from mrouter.policy.model import Match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mrouter.dataplane.family import Family
     from mrouter.policy.model import Network, PortRange, PrefixSet, SizeRange
+
+    #: What a field is compared with.
+    Values = str | PrefixLookup
 
 #: As octets: by name, nft refuses it beside whatever else a policy says of the protocol.
 _ICMPV6_TYPE = "meta l4proto 58 @th,0,8"
@@ -34,17 +38,23 @@ def render_rules(match: Match, family: Family) -> Iterator[str]:
     A look-up asks one set alone: of several, each has a rule of its own.
     """
     choices = [
-        [f"{selector} {values}" for values in alternatives]
+        [_write_test(selector, values) for values in alternatives]
         for selector, alternatives in _list_tests(match, family)
     ]
     for selector, alternatives in _list_tests(match.none_of or Match(), family):
-        none = " ".join(f"{selector} != {values}" for values in alternatives)
+        none = " ".join(_write_test(selector, values, "!=") for values in alternatives)
         choices.append([none, *_WITHOUT.get(selector, ())])
     for tests in product(*choices):
         yield " ".join(tests)
 
 
-def _list_tests(match: Match, family: Family) -> Iterator[tuple[str, list[str]]]:
+def _write_test(selector: str, values: str | PrefixLookup, operator: str = "") -> str:
+    if isinstance(values, PrefixLookup):
+        return values.write_test(selector, operator)
+    return f"{selector} {operator} {values}" if operator else f"{selector} {values}"
+
+
+def _list_tests(match: Match, family: Family) -> Iterator[tuple[str, Sequence[Values]]]:
     """Yield what each field looks at, and the sets of values that it takes, the quickest first.
 
     Ports stand only beside protocols that have them, so every packet that comes to be asked for
@@ -68,7 +78,7 @@ def _list_tests(match: Match, family: Family) -> Iterator[tuple[str, list[str]]]
     yield from _list_address_tests(match, family)
 
 
-def _list_address_tests(match: Match, family: Family) -> Iterator[tuple[str, list[str]]]:
+def _list_address_tests(match: Match, family: Family) -> Iterator[tuple[str, Sequence[Values]]]:
     if match.source_prefixes or match.source_sets:
         sets = _list_address_sets(match.source_prefixes, match.source_sets, family)
         yield f"{family.word} saddr", list(sets)
@@ -85,7 +95,7 @@ def _list_protocols(match: Match) -> list[str]:
     return protocols if len(protocols) <= _FEW else [_show_values(protocols)]
 
 
-def _list_size_tests(match: Match) -> Iterator[tuple[str, list[str]]]:
+def _list_size_tests(match: Match) -> Iterator[tuple[str, Sequence[Values]]]:
     if match.packet_sizes:
         yield "meta length", [_show_values(map(_render_numbers, match.packet_sizes))]
     if match.flow_sizes:
@@ -94,21 +104,16 @@ def _list_size_tests(match: Match) -> Iterator[tuple[str, list[str]]]:
 
 def _list_address_sets(
     prefixes: tuple[Network, ...], sets: tuple[PrefixSet, ...], family: Family
-) -> Iterator[str]:
+) -> Iterator[Values]:
     if prefixes:
         # nft refuses a prefix inside another one of the same set
         yield _show_values(map(str, _collapse(prefixes)))
-    yield from (f"@{name_prefix_set(prefix_set, family)}" for prefix_set in sets)
+    yield from (find_lookup(prefix_set, family) for prefix_set in sets)
 
 
 def _collapse(prefixes: tuple[Network, ...]) -> Iterator[Network]:
     yield from collapse_addresses(each for each in prefixes if isinstance(each, IPv4Network))
     yield from collapse_addresses(each for each in prefixes if isinstance(each, IPv6Network))
-
-
-def name_prefix_set(prefix_set: PrefixSet, family: Family) -> str:
-    """Return the name of the set of a family's addresses in ``prefix_set``."""
-    return f"set{family.value}_{prefix_set.name}"
 
 
 def _render_numbers(numbers: PortRange | SizeRange) -> str:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv6Network
+from ipaddress import IPv6Network, ip_network
 
 import pytest
 from hypothesis import given
@@ -113,14 +113,14 @@ def test_a_set_is_made_once_for_all_that_use_it():
         "set6_over-there.1": {
             "2001:db8:c::/48", "2001:db8:d::1",
         },
-        "set6_here": {"2001:db8:a1::/64"},
+        "hash6_64_here": {"2001:db8:a1::"},
     }  # fmt: skip
     assert [rule.split(" goto")[0] for rule in rules] == [
         "ip6 dscp 0 ip6 saddr @set6_over-there.1",
         "ip6 dscp 1 ip6 daddr @set6_over-there.1",
         "ip6 dscp 2 ip6 saddr @set6_over-there.1",
         "ip6 dscp 3 ip6 daddr @set6_over-there.1",
-        "ip6 daddr != @set6_over-there.1 ip6 daddr != @set6_here",
+        "ip6 daddr != @set6_over-there.1 ip6 daddr & ffff:ffff:ffff:ffff:: != @hash6_64_here",
     ]
 
 
@@ -152,10 +152,35 @@ def test_a_set_that_changes_gives_its_policy_a_new_number():
 
 
 def test_the_prefixes_of_a_set_that_touch_are_one_range():
-    touching = map(IPv6Network, ["2001:db8:1::/48", "2001:db8:2::/48", "2001:db8:3::/48"])
+    touching = map(IPv6Network, ["2001:db8:1::/48", "2001:db8:2::/47"])
     match = Match(source_sets=(make_prefix_set("here", touching),))
     _, sets = compile_rules(Policy("p", match, STEER))
     assert list(sets[0].elements) == ["2001:db8:1::-2001:db8:3:ffff:ffff:ffff:ffff:ffff"]
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "mask", "elements"),
+    [
+        (["2001:db8:1::/48", "2001:db8:2::/48"], " & ffff:ffff:ffff::",
+         ["2001:db8:1::", "2001:db8:2::"]),
+        (["2001:db8::/33", "192.0.2.0/24"], " & ffff:ffff:8000::", ["2001:db8::"]),
+        (["2001:db8::7/128", "2001:db8::8/128"], "", ["2001:db8::7", "2001:db8::8"]),
+    ],
+)  # fmt: skip
+def test_prefixes_of_one_length_are_looked_up_as_what_their_addresses_begin_with(
+    prefixes, mask, elements
+):
+    here = make_prefix_set("here", map(ip_network, prefixes))
+    rules, sets = compile_rules(Policy("p", Match(source_sets=(here,)), STEER))
+    assert rules[0].startswith(f"ip6 saddr{mask} @{sets[0].name} goto")
+    assert (list(sets[0].elements), "interval" in sets[0].declaration) == (elements, False)
+
+
+def test_a_prefix_of_everything_is_no_hash():
+    everything = make_prefix_set("x", [IPv6Network("::/0")])
+    rules, sets = compile_rules(Policy("p", Match(source_sets=(everything,)), STEER))
+    assert rules[0].startswith("ip6 saddr @set6_x goto")
+    assert list(sets[0].elements) == ["::/0"]
 
 
 def test_the_same_is_compiled_once_for_all_changes_of_links():
