@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from bisect import bisect_right
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
+
+import tomli
 
 from mrouter.errors import FileError, Problem
 
@@ -157,7 +158,7 @@ def _without_invented_index(data: Any, path: KeyPath) -> KeyPath:
 
 def _parse(file: str, text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return tomli.loads(text)
     except RecursionError:
         raise FileError([Problem(file, None, "", "nested too deeply")]) from None
     except ValueError as error:
@@ -179,7 +180,7 @@ def _describe_syntax_error(file: str, text: str, message: str) -> Problem:
 
 
 class _Scanner:
-    """Walk over a document that tomllib has accepted, and note where each key stands."""
+    """Walk over a document that tomli has accepted, and note where each key stands."""
 
     _SPACE = re.compile(r"[ \t\r\n,]*(?:#[^\n]*[ \t\r\n,]*)*")
     _KEY_PART = re.compile(r"""[ \t]*([A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')[ \t]*""")
@@ -289,7 +290,7 @@ class _Scanner:
     def _match(self, pattern: re.Pattern[str]) -> re.Match[str]:
         found = pattern.match(self._text, self._position)
         if found is None:
-            raise AssertionError(f"tomllib accepted what the scanner cannot: {pattern.pattern}")
+            raise AssertionError(f"tomli accepted what the scanner cannot: {pattern.pattern}")
         self._position = found.end()
         return found
 
@@ -298,5 +299,5 @@ class _Scanner:
 
 
 def _unquote(key: str) -> str:
-    (name,) = tomllib.loads(f"{key} = 0")
+    (name,) = tomli.loads(f"{key} = 0")
     return name

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Any
 
+import tomli
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from mrouter.policy.domains import parse_domain
@@ -109,8 +109,8 @@ def _write_for_editors(table: JsonSchemaValue) -> None:
     for key, field in table["properties"].items():
         lines = field.pop("examples", [""])[0]
         try:
-            field["examples"] = [tomllib.loads(lines)[key]]
-        except (tomllib.TOMLDecodeError, KeyError):
+            field["examples"] = [tomli.loads(lines)[key]]
+        except (tomli.TOMLDecodeError, KeyError):
             continue  # it tells in words what to write
 
 
