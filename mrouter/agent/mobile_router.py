@@ -171,13 +171,21 @@ class MobileRouterAgent(Agent):
         ):
             effects: list[Effect] = []
         else:
-            effects = self._role.handle(event, now)
+            effects = self._role.handle(event, now) + self._leave_deprecated(now)
         effects += self._prefix_watch.handle(
             event, self._role.entries, self._role.home_agent, now.monotonic
         )
         if self._steer(now):
             effects += [BindingsChanged(), *self._role.handle(self._want_flows(), now)]
         return effects
+
+    def _leave_deprecated(self, now: Instant) -> list[Effect]:
+        """Leave the deprecated addresses that have been used until others were registered."""
+        if not any(link.deprecated for link in self._links):
+            return []
+        former = self._links
+        self._find_links()
+        return self._role.handle(self._describe_egress(), now) if self._links != former else []
 
     def _steer(self, now: Instant) -> bool:
         """Look at the links once more; return whether flows are to be treated otherwise."""
@@ -272,11 +280,15 @@ class MobileRouterAgent(Agent):
             self._links_towards,
             self._settings.home_address,
             self._settings.prefixes,
+            {entry.care_of_address for entry in self._role.entries if entry.usable},
         )
 
     def _links_changed(self) -> list[Event]:
         self._waiting.restore(asyncio.get_running_loop())
         self._find_links()
+        return [self._describe_egress()]
+
+    def _describe_egress(self) -> EgressChanged:
         priorities = self._mobile.priorities
         addresses = tuple(
             EgressAddress(link.name, link.interface, address, priorities[link.name])
@@ -284,7 +296,7 @@ class MobileRouterAgent(Agent):
             for address in link.addresses
             if not self._prober.is_down(link.name, address)
         )
-        return [EgressChanged(self._drained.leave_out(addresses))]
+        return EgressChanged(self._drained.leave_out(addresses))
 
     def _stop_events(self) -> list[Event]:
         return [StopRequested(self._mobile.deregister_on_stop)]

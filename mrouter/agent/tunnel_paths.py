@@ -34,7 +34,7 @@ def find_paths(
     learnt: PathMtus,
 ) -> tuple[TunnelPath, ...]:
     """Return the mobile router's paths to its home agent, in order of preference."""
-    by_name = {link.name: link for link in links if link.up}
+    by_name = {link.name: link for link in links}
     return tuple(
         _narrow(
             TunnelPath(
@@ -51,7 +51,8 @@ def find_paths(
             learnt,
         )
         for entry in sorted(entries, key=rank_entry)
-        if entry.link in by_name and entry.care_of_address in by_name[entry.link].addresses
+        if entry.link in by_name
+        and entry.care_of_address in (*by_name[entry.link].addresses, *by_name[entry.link].left)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from enum import Enum
 from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,20 @@ _RTNH_F_DEAD = 1
 _MAIN_TABLE = 254
 
 _IFA_F_TEMPORARY = 0x01
+_IFA_F_OPTIMISTIC = 0x04
 _IFA_F_DADFAILED = 0x08
 _IFA_F_DEPRECATED = 0x20
 _IFA_F_TENTATIVE = 0x40
-#: An address with one of these is no care-of address (yet, any more, or for long).
-_UNUSABLE = _IFA_F_TEMPORARY | _IFA_F_DADFAILED | _IFA_F_DEPRECATED | _IFA_F_TENTATIVE
+
+
+class AddressState(Enum):
+    """What may be done with an address (RFC 4862 §5.5.4, RFC 4429)."""
+
+    PREFERRED = "preferred"
+    DEPRECATED = "deprecated"
+    TENTATIVE = "tentative"
+    #: not for long, or somebody else's
+    UNFIT = "unfit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +55,11 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A global address; not ``usable`` while tentative, or once deprecated."""
+    """A global address."""
 
     index: int
     address: IPv6Address
-    usable: bool
+    state: AddressState
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,16 @@ def _read_addresses(messages: Iterable[Any]) -> Iterator[Address]:
         if message["scope"] != _RT_SCOPE_UNIVERSE or text is None:
             continue
         flags = message.get_attr("IFA_FLAGS") or message["flags"]
-        yield Address(message["index"], IPv6Address(text), not flags & _UNUSABLE)
+        yield Address(message["index"], IPv6Address(text), _find_state(flags))
+
+
+def _find_state(flags: int) -> AddressState:
+    if flags & (_IFA_F_TEMPORARY | _IFA_F_DADFAILED):
+        return AddressState.UNFIT
+    # an optimistic address may be used before it has proved unique (RFC 4429 §3.3)
+    if flags & _IFA_F_TENTATIVE and not flags & _IFA_F_OPTIMISTIC:
+        return AddressState.TENTATIVE
+    return AddressState.DEPRECATED if flags & _IFA_F_DEPRECATED else AddressState.PREFERRED
 
 
 def _read_routes(messages: Iterable[Any]) -> Iterator[MainRoute]:

@@ -73,7 +73,7 @@ def test_an_address_that_is_removed_is_deregistered(lab):
 def test_a_deprecated_address_is_no_care_of_address(lab):
     lab.ip("mr", f"addr change {LTE}/64 dev lte0 preferred_lft 0")
     lab.await_care_of_addresses([WIFI, SAT], timeout=SOON)
-    assert lab.links()["lte"]["reason"] == "address tentative or deprecated"
+    assert lab.links()["lte"]["reason"] == "address deprecated"
 
     lab.ip("mr", f"addr change {LTE}/64 dev lte0 preferred_lft forever")
 
