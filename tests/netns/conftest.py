@@ -34,6 +34,22 @@ def shared_world(plain_lab):
     world.close()
 
 
+@pytest.fixture(scope="module")
+def shared_agent_lab(needs_root):
+    from agent_lab import AgentLab
+
+    with AgentLab() as lab:
+        yield lab.start()
+
+
+@pytest.fixture
+def lab_of_three_links(shared_agent_lab):
+    """The agents with all three links registered, as they are again afterwards."""
+    yield shared_agent_lab
+    shared_agent_lab.await_care_of_addresses([link.care_of_address for link in plan.EGRESS_LINKS])
+    shared_agent_lab.await_bindings(3)
+
+
 @pytest.fixture
 def world(shared_world):
     """MR and HA with the three links registered, no flow known."""

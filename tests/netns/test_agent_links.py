@@ -6,7 +6,7 @@ import os
 from ipaddress import IPv6Address
 
 import pytest
-from agent_lab import HOME_AGENT, MOBILE_ROUTER, AgentLab, wait_until
+from agent_lab import HOME_AGENT, MOBILE_ROUTER, wait_until
 
 from mrouter.lab import plan
 
@@ -22,18 +22,9 @@ SOON = 1.0
 CN = str(plan.CN_ADDRESS)
 
 
-@pytest.fixture(scope="module")
-def shared_lab():
-    with AgentLab() as lab:
-        yield lab.start()
-
-
 @pytest.fixture
-def lab(shared_lab):
-    """All three links registered, as they were at the start."""
-    yield shared_lab
-    shared_lab.await_care_of_addresses(ALL)
-    shared_lab.await_bindings(3)
+def lab(lab_of_three_links):
+    return lab_of_three_links
 
 
 def test_a_cut_link_is_deregistered_over_another_and_comes_back_with_a_new_ifid(lab):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from ipaddress import IPv6Address
 
 import pytest
-from agent_lab import AgentLab, wait_until
+from agent_lab import wait_until
 
 from mrouter.lab import plan
 
@@ -19,18 +19,9 @@ LTE, WIFI, SAT = (link.care_of_address for link in plan.EGRESS_LINKS)
 NEW = LTE + 0x30
 
 
-@pytest.fixture(scope="module")
-def shared_lab():
-    with AgentLab() as lab:
-        yield lab.start()
-
-
 @pytest.fixture
-def lab(shared_lab):
-    """All three links registered, as they were at the start."""
-    yield shared_lab
-    shared_lab.await_care_of_addresses([LTE, WIFI, SAT])
-    shared_lab.await_bindings(3)
+def lab(lab_of_three_links):
+    return lab_of_three_links
 
 
 @contextmanager
