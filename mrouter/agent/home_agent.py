@@ -29,6 +29,7 @@ from mrouter.protocol.events import (
     CheckDuplicate,
     ForwardingFailed,
     SendPacket,
+    UnboundPacketSeen,
 )
 from mrouter.protocol.home_agent import HomeAgent
 from mrouter.protocol.home_defence import list_defended
@@ -155,6 +156,9 @@ class HomeAgentAgent(Agent):
             for entry in self._role.entries
         )
         return self._path_mtu(packet.destination) if known else None
+
+    def _read_rejected(self, packet: TunnelledPacket) -> list[Event]:
+        return [UnboundPacketSeen(packet.source, packet.inner_source)]
 
     def _find_tunnel(self, slot: int, destination: IPv6Address) -> Tunnel | None:
         entries = [entry for entry in self._role.entries if _is_served(entry, destination)]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 #: What is dropped as no binding vouches for it is answered with a Binding Error: so many a second
 #: reach the agent, which limits its answers further (RFC 6275 §9.3.3).
-_REPORTS = "limit rate 10/second burst 10 packets"
+_REPORTS_A_SECOND = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _find_narrow_tunnels(
 
 def _build_chains(view: CorrespondentNodeView, narrow: NarrowTunnels) -> tuple[Chain, ...]:
     address = view.address
-    report = f"{_REPORTS} log group {fragments.SIGNALLING_GROUP}"
+    report = fragments.report(_REPORTS_A_SECOND)
     return (
         *(
             mip6.make_correspondent_node_chains(view.encapsulation, address, view.bindings, report)

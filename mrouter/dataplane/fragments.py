@@ -55,6 +55,11 @@ _CLASSES = ", ".join(f"{point << 2:#04x} : {0x6000 | point << 6:#06x}" for point
 BASE_COUNTERS = ("outer_rejected", "inner_rejected", "duplicates_dropped", "bicast_copies")
 
 
+def report(rate: int) -> str:
+    """Return the statement that shows the agent what is dropped, ``rate`` packets a second."""
+    return f"limit rate {rate}/second burst {rate} packets log group {SIGNALLING_GROUP}"
+
+
 def set_mark(kept: int, value: int) -> str:
     """Return the statement that keeps the bits ``kept`` of ours, and all foreign ones."""
     mask = (~marks.FIREWALL_MASK & 0xFFFFFFFF) | kept

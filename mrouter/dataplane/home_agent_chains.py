@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 #: How long after its last packet a slot still gets its copy of a bicast flow's downlink.
 _MEMBER_TIMEOUT = "30s"
 
+#: What comes from no care-of address may be of a mobile router whose bindings are forgotten: so
+#: much of it reaches the agent, which limits its answers further.
+_REPORTS_A_SECOND = 100
+
 #: No binding's.
 NO_SLOT = 0
 
@@ -165,8 +169,11 @@ def _make_source_maps(bindings: Iterable[Pieces], family: Family) -> tuple[NftSe
     )
 
 
-def _look_up_source(sources: Iterable[NftSet], family: Family) -> tuple[str, ...]:
-    """Return the rules that ask the maps, and drop what is in none."""
+def _look_up_source(sources: Iterable[NftSet], family: Family, *stranger: str) -> tuple[str, ...]:
+    """Return the rules that ask the maps, and drop what is in none.
+
+    ``stranger`` are rules for what comes from no care-of address.
+    """
     return (
         *(
             f"ip6 saddr . @nh,{_INNER_SOURCE[family]},{item.name.rpartition('_')[2]} "
@@ -174,6 +181,7 @@ def _look_up_source(sources: Iterable[NftSet], family: Family) -> tuple[str, ...
             for item in sources
         ),
         "ip6 saddr @care_of counter name inner_rejected drop",
+        *stranger,
         "counter name outer_rejected drop",
     )
 
@@ -192,7 +200,7 @@ def _make_outer_chains(
         (
             f"ip6 nexthdr != {carried} counter name outer_rejected drop",
             *(["ip6 nexthdr 4 goto outer_ipv4"] if carries_ipv4 else []),
-            *_look_up_source(sources, Family.IPV6),
+            *_look_up_source(sources, Family.IPV6, fragments.report(_REPORTS_A_SECOND)),
         ),
     )
     if carries_ipv4:

@@ -152,6 +152,14 @@ class HomeAddressOptionSeen:
     home_address: IPv6Address
 
 
+@dataclass(frozen=True, slots=True)
+class UnboundPacketSeen:
+    """A tunnelled packet came to a home agent from no care-of address that it has a binding for."""
+
+    source: IPv6Address
+    inner_source: IPv6Address
+
+
 Event = (
     PacketReceived
     | DiscoveryReceived
@@ -166,6 +174,7 @@ Event = (
     | PeerWithoutMobility
     | BindingsUsed
     | HomeAddressOptionSeen
+    | UnboundPacketSeen
 )
 
 

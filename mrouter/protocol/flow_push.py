@@ -75,6 +75,11 @@ class FlowPusher:
         """Where each of the wanted flows stands, in their order."""
         return tuple(self._describe(fid) for fid in range(1, len(self._wanted) + 1))
 
+    def begin_anew(self) -> None:
+        """Tell all once more: the home agent has forgotten what it was told."""
+        self._accepted, self._supported = {}, True
+        self.retry_refused()
+
     def retry_refused(self) -> None:
         """Ask once more for what was refused: a binding is new at the home agent."""
         self._refused = {}
@@ -121,8 +126,7 @@ class FlowPusher:
         Without any, everything begins anew: the home agent forgets with the last binding.
         """
         if not ifids:
-            self._accepted, self._supported = {}, True
-            self.retry_refused()
+            self.begin_anew()
         self._desired = {}
         for fid, flow in enumerate(self._wanted, start=1):
             chosen = tuple(ifids[link] for link in flow.links if link in ifids)[: flow.copies]

@@ -24,8 +24,10 @@ from mrouter.protocol.events import (
     ForwardingFailed,
     PacketReceived,
     SendPacket,
+    UnboundPacketSeen,
 )
 from mrouter.protocol.flow_table import FlowTable
+from mrouter.protocol.forgotten_bindings import ForgottenBindings
 from mrouter.protocol.home_defence import HeldRequests, find_undefended
 from mrouter.protocol.home_directory import HomeDirectory
 from mrouter.protocol.home_memory import list_restorable, list_restorable_flows, save_tables
@@ -94,6 +96,7 @@ class HomeAgent:
         self._held = HeldRequests()
         self._directory = HomeDirectory(settings, started.monotonic)
         self._next_error_at = started.monotonic
+        self._forgotten = ForgottenBindings(settings.address, self._table)
 
     @property
     def entries(self) -> tuple[CacheEntry, ...]:
@@ -142,6 +145,8 @@ class HomeAgent:
             home = event.packet.home_address
             bindings = [] if home is None else self._cache.list_of(home)
             effects += self._directory.answer(event.packet, bindings, now.monotonic)
+        elif isinstance(event, UnboundPacketSeen):
+            effects += self._forgotten.answer(event, self._cache.entries, now.monotonic)
         return effects
 
     # --- deadlines ------------------------------------------------------------------------

@@ -193,16 +193,23 @@ class HomeRegistrar:
         return []
 
     def _receive_error(self, error: BindingError, now: float) -> list[Effect]:
-        """Register only the primary care-of address from now on (the draft §7.6).
+        """Register only the primary care-of address from now on (the draft §7.6), or all anew.
 
         Status 2 is "unrecognized MH Type value" in RFC 6275 and in the draft's §7.6, 1 in its
         §8.6: both count. Deviates from the draft §7.6: nobody vouches for a Binding Error, so it
         is only believed while no registration with CoAINFO stands that the home agent accepted.
-        Deviates from RFC 6275 §11.3.6 in the same way.
+        Where one stands, status 1 is "unknown binding": the home agent has lost it, as in a reboot.
+        All are registered again at once (RFC 6275 §11.3.6), and are used meanwhile.
         """
         statuses = (BindingErrorStatus.UNKNOWN_BINDING, BindingErrorStatus.UNRECOGNIZED_MH_TYPE)
         waiting = any(binding.awaiting for binding in self._bindings)
         proven = any(binding.usable for binding in self._bindings)
+        is_ours = error.home_address == self._settings.home_address
+        if proven and is_ours and error.status == BindingErrorStatus.UNKNOWN_BINDING:
+            self._sender.flows.begin_anew()
+            for binding in self._bindings:
+                binding.answer_request(now)
+            return [Counted("bindings-forgotten", "by-home-agent")]
         if self._single or proven or not waiting or error.status not in statuses:
             return [Counted("signalling-dropped", "binding-error-ignored")]
         return self._fall_back(now)

@@ -155,6 +155,21 @@ def test_bindings_of_another_boot_are_no_use(lab):
     assert lab.home_agent()["bindings"] == []
 
 
+def test_a_home_agent_that_reboots_has_its_bindings_back_at_once(lab):
+    before = {b["care_of_address"]: b["ifid"] for b in lab.mobile_router()["bindings"]}
+    lab.end(HOME_AGENT)
+    (lab.directory / "ha.sock.state").unlink()
+    lab.topology.execute("ha", ["nft", "delete", "table", "ip6", "mrouter"])
+    lab.start(HOME_AGENT)
+    assert lab.bindings() == {}
+
+    lab.stream(1.0).result()
+
+    wait_until(lambda: {str(a): b["ifid"] for a, b in lab.bindings().items()} == before)
+    lab.await_flow_bindings()
+    assert lab.stream(1.0).result() == [(0, 0), (0, 0)]
+
+
 def test_a_mobile_router_that_is_no_longer_served_is_not_restored(lab):
     lab.end(MOBILE_ROUTER)
     lab.start(MOBILE_ROUTER)
