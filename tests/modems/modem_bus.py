@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -70,6 +71,12 @@ class ModemBus:
         if self._service is not None:
             _kill(self._service)
             self._service = None
+
+    def freeze_service(self):
+        self._service.send_signal(signal.SIGSTOP)
+
+    def thaw_service(self):
+        self._service.send_signal(signal.SIGCONT)
 
     def tell(self, do, **arguments):
         """Have the service do something, and return its answer."""

@@ -179,6 +179,21 @@ def test_a_bus_that_is_lost_is_counted_told_and_taken_again(bus, caplog):
     play(scene, make_link())
 
 
+@needs_bus
+def test_a_manager_that_does_not_answer_is_counted_and_asked_again(bus, monkeypatch):
+    monkeypatch.setattr("mrouter.agent.modem_manager._PATIENCE", 0.3)
+    bus.tell("add", modem=0, interface="lte0")
+    bus.freeze_service()
+
+    async def scene(watched):
+        await watched.until(lambda: watched.count_failures() > 1)
+        assert watched.get("lte", "signal_percent") is None
+        bus.thaw_service()
+        await watched.until(lambda: watched.get("lte", "signal_percent") == 80)
+
+    play(scene, make_link())
+
+
 def test_without_a_bus_it_is_told_once_and_counted(monkeypatch, tmp_path, caplog):
     monkeypatch.setenv(ADDRESS, f"unix:path={tmp_path / 'none'}")
 
