@@ -104,10 +104,15 @@ class Steering:
         self.treatments: Mapping[int, Treatment] = {}
         self.size_steps: Mapping[int, SizeSteps] = {}
         self.next_deadline: float | None = None
+        self._facts: LinkFacts | None = None
         self._assign_numbers()
 
     def update(self, facts: LinkFacts, now: float) -> bool:
         """Take in what is known of the links at ``now``; return whether anything is different."""
+        due = self.next_deadline is not None and self.next_deadline <= now
+        if facts == self._facts and not due:
+            return False  # every event asks, and thousands of policies may be conditional
+        self._facts = facts
         self._note_returns(facts.up, now)
         for each in self._conditional.values():
             each.update(facts, self._up_since, now)
