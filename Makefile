@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # what the agents, the lab and the tests need of Debian 12
 PACKAGES := iproute2 libnftables1 nftables python3-venv
-TEST_PACKAGES := conntrack iputils-ping tshark
+TEST_PACKAGES := conntrack dbus-daemon iputils-ping tshark
 BENCH_PACKAGES := iperf3
 KERNEL_PACKAGES := busybox-static kmod qemu-system-x86
 STAMP := $(VENV)/installed

@@ -36,6 +36,9 @@ _DATAPLANE_HELP = {
     "optimized_sent": "Packets sent straight to mobile nodes.",
 }
 
+#: What of a radio changes seldom enough for a label.
+_RADIO_LABELS = ("kind", "technology", "operator", "operator_code", "registration", "ssid")
+
 
 class StatusCollector(Collector):
     """Turns a status into metric families at each scrape."""
@@ -165,6 +168,7 @@ def _make_mobile_router(status: dict[str, Any]) -> Iterator[Metric]:
     yield from (up, registered, lifetime, tunnel)
     yield from _make_quotas(status)
     yield from _make_quality(status["links"])
+    yield from _make_radio(status["links"])
     yield from _make_traffic(
         "mrouter_link",
         "tunnelled by the link, with the outer header",
@@ -260,6 +264,41 @@ def _make_quality(links: Iterable[dict[str, Any]]) -> Iterator[Metric]:
             smoothed.add_metric([name], quality["rtt_ms"] / 1000)
             jitter.add_metric([name], quality["jitter_ms"] / 1000)
     yield from (rtt, smoothed, jitter, loss, state)
+
+
+def _make_radio(links: Iterable[dict[str, Any]]) -> Iterator[Metric]:
+    info = InfoMetricFamily(
+        "mrouter_link_radio", "What the link's radio uses and is attached to.", labels=["link"]
+    )
+    ratio = GaugeMetricFamily(
+        "mrouter_link_signal_ratio", "How good the link's signal is, 0 to 1.", labels=["link"]
+    )
+    power = GaugeMetricFamily(
+        "mrouter_link_signal_dbm",
+        "Power of the link's signal: RSRP of LTE and 5G NR, RSCP of UMTS, else all received.",
+        labels=["link"],
+    )
+    rate = GaugeMetricFamily(
+        "mrouter_link_radio_bits_per_second", "Rate at which the radio sends.", labels=["link"]
+    )
+    weak = GaugeMetricFamily(
+        "mrouter_link_weak",
+        "Whether policies leave the link, as its signal is weak.",
+        labels=["link"],
+    )
+    for link in links:
+        name, radio = link["name"], link["radio"]
+        if radio is None:
+            continue
+        info.add_metric([name], {each: radio[each] for each in _RADIO_LABELS})
+        weak.add_metric([name], float(radio["weak"]))
+        if radio["signal_percent"] is not None:
+            ratio.add_metric([name], radio["signal_percent"] / 100)
+        if radio["signal_dbm"] is not None:
+            power.add_metric([name], radio["signal_dbm"])
+        if radio["bit_rate"] is not None:
+            rate.add_metric([name], radio["bit_rate"])
+    yield from (info, ratio, power, rate, weak)
 
 
 def _make_routes(status: dict[str, Any]) -> Iterator[Metric]:

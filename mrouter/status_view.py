@@ -32,6 +32,8 @@ def render_status(status: dict[str, Any]) -> RenderableType:
             tables.append(_render_ipv4(status))
         if any(link["cost"] or link["quota"] for link in status["links"]):
             tables.insert(1, _render_quotas(status))
+        if any(link["radio"] for link in status["links"]):
+            tables.insert(1, _render_radios(status))
         if status["routes"]:
             tables.append(_render_routes(status))
     return Group(head, *tables, _render_bindings(status), _render_counters(status))
@@ -68,6 +70,35 @@ def _describe_quality(quality: dict[str, Any] | None) -> tuple[str, str]:
         return "-", "-"
     rtt, jitter = quality["rtt_ms"], quality["jitter_ms"]
     return "-" if rtt is None else f"{rtt:.1f} ± {jitter:.1f} ms", f"{quality['loss']:.0%}"
+
+
+def _render_radios(status: dict[str, Any]) -> Table:
+    headings = ("link", "signal", "power", "technology", "network", "rate", "weak below")
+    table = make_table("Radios", *headings)
+    for link in status["links"]:
+        radio = link["radio"]
+        if radio is not None:
+            table.add_row(
+                link["name"],
+                _describe_signal(radio),
+                "-" if radio["signal_dbm"] is None else f"{radio['signal_dbm']:.0f} dBm",
+                radio["technology"] or "-",
+                _describe_network(radio),
+                "-" if radio["bit_rate"] is None else f"{radio['bit_rate'] / 1e6:.1f} Mbit/s",
+                "-" if radio["least_signal"] is None else f"{radio['least_signal']} %",
+            )
+    return table
+
+
+def _describe_signal(radio: dict[str, Any]) -> str:
+    if radio["signal_percent"] is None:
+        return "not known"
+    return f"{radio['signal_percent']} %" + (", weak" if radio["weak"] else "")
+
+
+def _describe_network(radio: dict[str, Any]) -> str:
+    name = radio["ssid"] or radio["operator"] or radio["operator_code"] or "-"
+    return f"{name}, {radio['registration']}" if radio["registration"] else name
 
 
 def _render_quotas(status: dict[str, Any]) -> Table:

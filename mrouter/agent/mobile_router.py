@@ -28,6 +28,7 @@ from mrouter.agent.overtaken import forget_overtaken
 from mrouter.agent.policies_in_force import PoliciesInForce
 from mrouter.agent.prober import Prober
 from mrouter.agent.quota_watch import QuotaWatch
+from mrouter.agent.radio_watch import RadioWatch
 from mrouter.agent.router_status import (
     describe_entry,
     describe_ipv4,
@@ -112,7 +113,9 @@ class MobileRouterAgent(Agent):
         self._mobile = config
         self._path = path
         self._settings = config.settings
-        self._policies = PoliciesInForce(policies, self._now(), push=config.push_policies)
+        self._policies = PoliciesInForce(
+            policies, self._now(), push=config.push_policies, may_weaken=config.may_weaken
+        )
         super().__init__(config, f"{self._settings.home_address} {self._settings.home_agent}")
         self._quotas = QuotaWatch(
             config.links,
@@ -120,6 +123,7 @@ class MobileRouterAgent(Agent):
             self._routes,
             lambda: self._process([TimerFired()]),
         )
+        self._radios = RadioWatch(config.links, self._events, lambda: self._process([TimerFired()]))
         self._optimization = RouteOptimization[config.route_optimization.name]
         require_mip6(self._optimization)
         memory = self._memory.load(decode_router_memory)
@@ -193,7 +197,7 @@ class MobileRouterAgent(Agent):
         measures = self._measures.level(self._prober.quality)
         wanted = self._policies.needs_probes
         self._measure_at = now.monotonic + _MEASURE_INTERVAL if wanted else None
-        facts = LinkFacts(up, self._quotas.over, measures)
+        facts = LinkFacts(up, self._quotas.over, measures, self._radios.weak)
         return self._policies.update(facts, now, self._dataplane)
 
     def _want_flows(self) -> FlowsWanted:
@@ -211,6 +215,7 @@ class MobileRouterAgent(Agent):
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.add_reader(self._unrecognized.fileno(), self._on_unrecognized)
         self._quotas.start(loop)
+        self._radios.start(loop)
         self._prober.open(loop)
         self._furnish(loop)
 
@@ -226,6 +231,7 @@ class MobileRouterAgent(Agent):
         self._waiting.furnish(loop, wanted=False)
         self._names.close(loop)
         self._quotas.stop()
+        self._radios.stop()
         self._prober.close(loop)
 
     def _on_health(self) -> None:
@@ -460,6 +466,7 @@ class MobileRouterAgent(Agent):
                 counters,
                 self._quotas.describe(),
                 self._prober.describe,
+                self._radios.describe,
             ),
             "bindings": [
                 describe_entry(entry, now) for entry in sorted(self._role.entries, key=rank_entry)

@@ -32,12 +32,23 @@ class PoliciesInForce:
     ``steering`` says what each flow's number means.
     """
 
-    def __init__(self, policies: PolicyTable, now: Instant, *, push: bool) -> None:
-        """Obey ``policies`` from ``now`` on; ``push``: the home agent is asked to do the same."""
+    def __init__(
+        self,
+        policies: PolicyTable,
+        now: Instant,
+        *,
+        push: bool,
+        may_weaken: frozenset[str] = frozenset(),
+    ) -> None:
+        """Obey ``policies`` from ``now`` on; ``push``: the home agent is asked to do the same.
+
+        ``may_weaken`` are the links that may be told of as weak.
+        """
+        self._may_weaken = may_weaken
         self.timetable = Timetable(policies, now)
         self._bases = number_policies(policies)
         self._needs_probes = _needs_probes(policies)
-        self.steering = Steering(self.timetable.active, None, self._bases)
+        self.steering = Steering(self.timetable.active, None, self._bases, may_weaken)
         self._compiled: tuple[DownlinkFlow, ...] = ()
         self._push = push
         self._ledger = UsageLedger()
@@ -86,7 +97,8 @@ class PoliciesInForce:
         return take_back
 
     def _steer_anew(self, now: Instant) -> None:
-        self.steering = Steering(self.timetable.active, self.steering, self._bases)
+        active, former = self.timetable.active, self.steering
+        self.steering = Steering(active, former, self._bases, self._may_weaken)
         self.steering.update(self._facts, now.monotonic)
         self._compile()
 

@@ -37,10 +37,12 @@ def describe_links(
     counters: Traffic,
     quotas: Mapping[str, dict[str, Any]],
     describe_probes: Callable[[str], dict[str, Any]],
+    describe_radio: Callable[[str], dict[str, Any] | None],
 ) -> list[dict[str, Any]]:
     """Return how the egress links are, what has gone by them, and how their ``quotas`` stand.
 
-    ``paths`` tell what their tunnels take, ``describe_probes`` says how a link's probes fare.
+    ``paths`` tell what their tunnels take, ``describe_probes`` says how a link's probes fare,
+    ``describe_radio`` what is known of its radio.
     """
     costs = {link.name: link.cost for link in configured}
     mtus: dict[str, int] = {}
@@ -53,6 +55,7 @@ def describe_links(
             "cost": costs[link.name],
             "quota": quotas.get(link.name),
             **describe_probes(link.name),
+            "radio": describe_radio(link.name),
         }
         for link in links
     ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mrouter.links.probes import ProbeProfile
     from mrouter.links.quotas import Quota
+    from mrouter.links.radio import RadioKind
     from mrouter.protocol.settings import (
         CorrespondentNodeSettings,
         HomeAgentSettings,
@@ -61,7 +62,8 @@ class LinkConfig:
     """A way out of the vehicle: its name in policies, its egress interface, its IFPRI.
 
     ``cost`` is in a unit of the operator's, lower is cheaper. ``probe`` is how it is probed, None
-    for as the policies need it.
+    for as the policies need it. ``radio`` is who knows about its radio, None for nobody; below
+    ``least_signal`` percent its signal is weak.
     """
 
     name: str
@@ -70,6 +72,8 @@ class LinkConfig:
     cost: int = 0
     quota: Quota | None = None
     probe: ProbeProfile | None = None
+    radio: RadioKind | None = None
+    least_signal: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +119,11 @@ class MobileRouterConfig(Config):
     def costs(self) -> dict[str, int]:
         """What each link costs."""
         return {link.name: link.cost for link in self.links}
+
+    @property
+    def may_weaken(self) -> frozenset[str]:
+        """The links whose signal may be told of as weak."""
+        return frozenset(link.name for link in self.links if link.least_signal is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ from mrouter.config.values import (
     refuse_many,
 )
 from mrouter.links.probes import ProbeProfile
+from mrouter.links.radio import RadioKind
 from mrouter.protocol.settings import (
     INITIAL_BINDACK_TIMEOUT_FIRST_REG,
     MAX_RR_BINDING_LIFETIME,
@@ -278,11 +279,40 @@ class LinkTable(StrictModel):
         description="How it is probed; without, as `normal`, and only where a policy has to know.",
         examples=['probe = "normal"'],
     )
+    radio: Annotated[RadioKind | None, choice(RadioKind)] = Field(
+        default=None,
+        description="Who knows about its radio: `modem` asks ModemManager over D-Bus (`pip install "
+        "'mrouter[modem]'`), `wifi` asks the kernel. Status and metrics show signal, network and "
+        "technology.",
+        examples=['radio = "modem"'],
+    )
+    least_signal: Annotated[int, AfterValidator(within(1, 100, "percent"))] | None = Field(
+        default=None,
+        description="Below it the signal is weak: policies leave the link while another one is up, "
+        "until it is 10 percent above. Stands beside `radio`.",
+        examples=['radio = "modem"\nleast-signal = 20'],
+    )
+
+    @field_validator("least_signal")
+    @classmethod
+    def _check_radio(cls, least: int | None, info: ValidationInfo) -> int | None:
+        # a radio that is wrong has a problem of its own
+        if least is not None and info.data.get("radio", least) is None:
+            raise MistakeError("stands beside radio only", 'write radio = "modem", or "wifi"')
+        return least
 
     def to_link(self) -> LinkConfig:
         """Return the link as data."""
-        quota = None if self.quota is None else self.quota.to_quota()
-        return LinkConfig(self.name, self.interface, self.ifpri, self.cost, quota, self.probe)
+        return LinkConfig(
+            self.name,
+            self.interface,
+            self.ifpri,
+            self.cost,
+            None if self.quota is None else self.quota.to_quota(),
+            self.probe,
+            self.radio,
+            self.least_signal,
+        )
 
 
 class MobileRouterFile(ConfigFile):

@@ -1,8 +1,8 @@
 """How each flow is treated, as links come and go: what its number in the connection mark means.
 
 Most policies mean the same at all times: the links of their list, as far as they are up. Those that
-choose by measure, hold links down that have come back, keep running flows where they are or look at
-quotas mean something else from time to time.
+choose by measure, hold links down that have come back, keep running flows where they are, look at
+quotas or may have to leave weak links mean something else from time to time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mrouter.dataplane.classify import number_policies
 from mrouter.dataplane.flow_sizes import find_size_steps
 from mrouter.policy.flow_sizes import find_turning_sizes
 from mrouter.policy.model import Balance, Choice
-from mrouter.policy.resolve import list_choices, rank, resolve
+from mrouter.policy.resolve import leave_weak, list_choices, rank, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -61,6 +61,7 @@ class LinkFacts:
     up: frozenset[str]
     over_quota: frozenset[str] = frozenset()
     measures: Measures = field(default_factory=dict)
+    weak: frozenset[str] = frozenset()
 
 
 class Steering:
@@ -76,10 +77,12 @@ class Steering:
         table: PolicyTable,
         former: Steering | None = None,
         bases: Mapping[str, int] | None = None,
+        may_weaken: frozenset[str] = frozenset(),
     ) -> None:
         """Steer by ``table``; what ``former`` knows of links and unchanged policies is kept.
 
         ``bases`` are the numbers of the whole file's policies, of which ``table`` may be a part.
+        ``may_weaken`` are the links that may be told of as weak.
         """
         self.policies = table
         self._bases = number_policies(table) if bases is None else bases
@@ -90,19 +93,26 @@ class Steering:
         before = {} if former is None else former._conditional  # noqa: SLF001
         self._conditional: dict[str, _Conditional] = {}
         for policy in table.policies:
-            if _is_conditional(policy):
+            if _is_conditional(policy, may_weaken):
                 old = before.get(policy.name)
                 kept = old is not None and old.policy == policy
-                self._conditional[policy.name] = old if old and kept else _Conditional(policy)
+                self._conditional[policy.name] = (
+                    old if old and kept else _Conditional(policy, may_weaken)
+                )
         self.numbers: Mapping[str, int] = self._bases
         self.names: Mapping[int, str] = {}
         self.treatments: Mapping[int, Treatment] = {}
         self.size_steps: Mapping[int, SizeSteps] = {}
         self.next_deadline: float | None = None
+        self._facts: LinkFacts | None = None
         self._assign_numbers()
 
     def update(self, facts: LinkFacts, now: float) -> bool:
         """Take in what is known of the links at ``now``; return whether anything is different."""
+        due = self.next_deadline is not None and self.next_deadline <= now
+        if facts == self._facts and not due:
+            return False  # every event asks, and thousands of policies may be conditional
+        self._facts = facts
         self._note_returns(facts.up, now)
         for each in self._conditional.values():
             each.update(facts, self._up_since, now)
@@ -178,9 +188,15 @@ def restrict(treatment: Treatment, up: Collection[str]) -> Collection[str]:
     return up if treatment.links is None else treatment.links & frozenset(up)
 
 
-def _is_conditional(policy: Policy) -> bool:
+def _is_conditional(policy: Policy, may_weaken: frozenset[str]) -> bool:
     by_measure = list_choices(policy.action) - {Choice.FAILOVER}
-    return bool(by_measure or policy.hold_down or policy.stay or policy.under_quota)
+    return bool(by_measure) or _is_limited(policy, may_weaken)
+
+
+def _is_limited(policy: Policy, may_weaken: frozenset[str]) -> bool:
+    """Tell whether there are times at which ``policy`` does not use a link that is up."""
+    has_terms = policy.hold_down or policy.stay or policy.under_quota
+    return bool(has_terms or may_weaken.intersection(policy.action.links))
 
 
 def _find_number(base: int, epoch: int, name: str, names: Mapping[int, str]) -> int:
@@ -205,10 +221,12 @@ class _Epoch:
 class _Conditional:
     """What one policy means now."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, may_weaken: frozenset[str]) -> None:
         self.policy = policy
         self.deadline: float | None = None
+        self._limited = _is_limited(policy, may_weaken)
         self._over_quota: frozenset[str] = frozenset()
+        self._weak: frozenset[str] = frozenset()
         self._epochs = [_Epoch(0, policy.action, frozenset())]
 
     def update(self, facts: LinkFacts, up_since: Mapping[str, float], now: float) -> None:
@@ -221,31 +239,39 @@ class _Conditional:
             for link in available
             if link in current.links or up_since[link] + policy.hold_down <= now
         )
-        links = ready or available
+        usable = ready or available
         self.deadline = min(
-            (up_since[link] + policy.hold_down for link in available - links), default=None
+            (up_since[link] + policy.hold_down for link in available - usable), default=None
         )
-        is_better = resolve(action, links) != resolve(current.action, current.links & available)
-        if policy.stay and is_better and current.links & available:
+        self._weak = facts.weak
+        links = leave_weak(action, usable, facts.weak)
+        # what stays where it is leaves a weak link all the same, before that fails
+        kept = available - (facts.weak - links)
+        is_better = resolve(action, links) != resolve(current.action, current.links & kept)
+        if policy.stay and is_better and current.links & kept:
             self._epochs.append(_Epoch(current.number + 1, action, links))
             del self._epochs[:-_MOST_EPOCHS]
         else:
             current.action, current.links = action, links
         for epoch in self._epochs:
-            epoch.links &= available
+            epoch.links &= kept
             if not epoch.links:
                 epoch.action, epoch.links = action, links
 
     def list_treatments(self) -> Iterator[tuple[int, Treatment]]:
         """Yield the epochs' numbers and treatments, the current one last."""
-        limits = bool(self.policy.hold_down or self.policy.stay or self.policy.under_quota)
         for epoch in self._epochs:
-            yield epoch.number, treat(self.policy, epoch.action, epoch.links if limits else None)
+            links = epoch.links if self._limited else None
+            yield epoch.number, treat(self.policy, epoch.action, links)
 
     def explain_held(self, up_since: Mapping[str, float], now: float) -> Iterator[tuple[str, str]]:
         for link in self.policy.action.links:
             if link in self._over_quota:
                 yield link, "over its quota"
-            elif link in up_since and link not in self._epochs[-1].links:
+            elif link not in up_since or link in self._epochs[-1].links:
+                continue
+            elif link in self._weak:
+                yield link, "up, but its signal is weak"
+            else:
                 left = up_since[link] + self.policy.hold_down - now
                 yield link, f"held down, {max(left, 0):.0f} s to go"

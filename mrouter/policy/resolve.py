@@ -78,6 +78,18 @@ def find_tier(action: Balance, up: Collection[str]) -> Tier | None:
     return next((tier for tier in action.tiers if any(link in up for link in tier.links)), None)
 
 
+def leave_weak(action: Action, usable: frozenset[str], weak: Collection[str]) -> frozenset[str]:
+    """Return those of the links ``usable`` that ``action`` is to go by while some are ``weak``.
+
+    A weak link is used where there is no other, and for a copy that none would carry otherwise.
+    """
+    strong = usable.difference(weak)
+    if isinstance(action, Bicast):
+        spare = [link for link in action.links if link in usable and link not in strong]
+        return strong.union(spare[: max(0, action.copies - len(strong))])
+    return strong or usable
+
+
 @dataclass(frozen=True, slots=True)
 class LinkSituation:
     """What keeps policies from links now, and in which order they try them.

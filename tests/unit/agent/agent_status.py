@@ -52,6 +52,24 @@ def make_link(name, *, up=True, cost=0, quota=None):
         "cost": cost,
         "quota": quota,
         "quality": None,
+        "radio": None,
+    }
+
+
+def make_radio(percent=63, *, weak=False, **changes):
+    return {
+        "kind": "modem",
+        "signal_percent": percent,
+        "signal_dbm": -95.0,
+        "technology": "lte",
+        "operator": "Example Mobile",
+        "operator_code": "00101",
+        "registration": "roaming",
+        "ssid": "",
+        "bit_rate": None,
+        "least_signal": 20,
+        "weak": weak,
+        **changes,
     }
 
 

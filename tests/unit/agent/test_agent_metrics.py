@@ -11,6 +11,7 @@ from agent_status import (
     make_mobile_router,
     make_probed_link,
     make_quota,
+    make_radio,
     make_route,
 )
 from prometheus_client.metrics_core import CounterMetricFamily
@@ -199,3 +200,27 @@ def test_a_link_that_never_answered_has_a_state_and_no_round_trip_time():
     status = make_mobile_router(links=[make_probed_link("lte", "down", rtt_ms=None, loss=1.0)])
     assert value(status, "mrouter_link_state", link="lte", state="down") == 1
     assert "mrouter_link_smoothed_rtt_seconds" not in {name for name, _ in read_samples(status)}
+
+
+def test_a_radio_tells_its_signal_and_what_it_is_attached_to():
+    radios = [make_radio(63), make_radio(9, weak=True, signal_dbm=None, bit_rate=54_000_000)]
+    links = [{**make_link(name), "radio": each} for name, each in zip("ab", radios, strict=True)]
+    status = make_mobile_router(links=[*links, make_link("wired")], bindings=[])
+    labels = {
+        "kind": "modem",
+        "technology": "lte",
+        "operator": "Example Mobile",
+        "operator_code": "00101",
+        "registration": "roaming",
+        "ssid": "",
+    }
+    assert value(status, "mrouter_link_radio_info", link="a", **labels) == 1
+    assert value(status, "mrouter_link_signal_ratio", link="a") == 0.63
+    assert value(status, "mrouter_link_signal_dbm", link="a") == -95
+    assert value(status, "mrouter_link_weak", link="a") == 0
+    assert value(status, "mrouter_link_weak", link="b") == 1
+    assert value(status, "mrouter_link_radio_bits_per_second", link="b") == 54_000_000
+    told = {(name, dict(pairs).get("link")) for name, pairs in read_samples(status)}
+    assert ("mrouter_link_signal_dbm", "b") not in told
+    assert ("mrouter_link_radio_bits_per_second", "a") not in told
+    assert ("mrouter_link_weak", "wired") not in told

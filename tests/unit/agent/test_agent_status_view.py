@@ -9,6 +9,7 @@ from agent_status import (
     make_mobile_router,
     make_probed_link,
     make_quota,
+    make_radio,
     make_route,
 )
 from rich.console import Console
@@ -130,3 +131,35 @@ def test_costs_and_quotas_have_a_table_where_there_are_any():
     ]
     assert find_row(text, "no quota") == ["wifi", "0", "-", "-", "no quota", "-"]
     assert "Costs and quotas" not in render(make_mobile_router())
+
+
+def test_radios_have_a_table_where_there_are_any():
+    radios = {
+        "lte": make_radio(9, weak=True),
+        "wifi": make_radio(
+            74,
+            operator="",
+            registration="",
+            ssid="depot",
+            technology="802.11ac",
+            bit_rate=866_700_000,
+            least_signal=None,
+        ),
+        "sat": make_radio(None, signal_dbm=None, technology="", operator="", operator_code=""),
+        "wired": None,
+    }
+    links = [{**make_link(name), "radio": radio} for name, radio in radios.items()]
+    text = render(make_mobile_router(links=links, bindings=[], policies=[]))
+    assert find_row(text, "9 %") == [
+        "lte",
+        "9 %, weak",
+        "-95 dBm",
+        "lte",
+        "Example Mobile, roaming",
+        "-",
+        "20 %",
+    ]
+    wifi = ["wifi", "74 %", "-95 dBm", "802.11ac", "depot", "866.7 Mbit/s", "-"]
+    assert find_row(text, "depot") == wifi
+    assert find_row(text, "not known")[1:6] == ["not known", "-", "-", "-, roaming", "-"]
+    assert "Radios" not in render(make_mobile_router())
