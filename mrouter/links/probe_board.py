@@ -40,12 +40,13 @@ class _Line:
 
     @property
     def is_probed(self) -> bool:
-        """Whether there is something to be found out: if it still carries, or does again.
+        """Whether there is something to be found out: if it still carries, or does again."""
+        return self.present and self.profile is not ProbeProfile.OFF
 
-        A way without a binding is looked after by the registration's own repetitions.
-        """
-        wanted = self.usable or self.health.state is LinkState.DOWN
-        return self.present and wanted and self.profile is not ProbeProfile.OFF
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is being registered, which a Binding Update that was lost holds up."""
+        return not self.usable and self.health.state is not LinkState.DOWN
 
 
 class ProbeBoard:
@@ -54,6 +55,7 @@ class ProbeBoard:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._lines: dict[Way, _Line] = {}
+        self._reached: list[Way] = []
 
     # --- what is known ------------------------------------------------------------------
 
@@ -104,14 +106,17 @@ class ProbeBoard:
                 line.profile, line.train = profile, None
                 line.health.forget()
         for way, line in self._lines.items():
-            line.present, line.usable = way in profiles, way in usable
+            was_usable, line.usable = line.usable, way in usable
+            line.present = way in profiles
             if not line.present:
                 line.train = None
                 line.health.forget()
             elif line.is_probed and line.train is None:
                 self._start(line, now)
-            elif not line.is_probed and line.train is not None:
+            elif line.train is not None and was_usable is not line.usable:
+                # into the tunnel, or out of it: another way
                 line.train.pause()
+                line.train.forget_losses()
         return forgiven
 
     def take_due(self, now: float, is_idle: Callable[[Way], bool]) -> Iterator[tuple[Way, Probe]]:
@@ -136,8 +141,18 @@ class ProbeBoard:
         """
         for way, train in self._list_trains():
             if train.is_expected(probe):
+                if self._lines[way].is_waiting and train.is_silent(at):
+                    self._reached.append(way)
                 return way, train.take_answer(probe, at)
         return None
+
+    def take_reached(self) -> list[Way]:
+        """Return the ways without a binding that have begun to answer since this was asked last.
+
+        What was sent by them before to register them is lost, and would be repeated ever later.
+        """
+        reached, self._reached = self._reached, []
+        return reached
 
     def knows(self, identifier: int) -> bool:
         """Say whether answers with ``identifier`` are, or pretend to be, to probes of ours."""
@@ -154,7 +169,7 @@ class ProbeBoard:
             assert train is not None, "follow() has started it"  # noqa: S101
             train.expire(now)
             if line.health.state is not LinkState.DOWN:
-                if line.health.weigh(train.loss, train.samples):
+                if line.usable and line.health.weigh(train.loss, train.samples):
                     changed.append(way)
             elif not train.is_doubtful(now) and line.health.rise(
                 train.answers_in_row, now, needed_at_once=not self._has_other_way(now)
