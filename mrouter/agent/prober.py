@@ -42,7 +42,7 @@ class Prober:
     ``by_default``: links without a profile of their own are probed, too; may change at any time
     before ``follow``. ``read_counters`` returns (packets, octets) by the kernel's counter,
     ``on_change`` is called when the state of a way has changed, ``on_reached`` when care-of
-    addresses without a binding begin to have answers, ``events`` counts what is wrong.
+    addresses have answers again after a silence, ``events`` counts what is wrong.
     """
 
     def __init__(

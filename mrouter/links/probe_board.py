@@ -43,11 +43,6 @@ class _Line:
         """Whether there is something to be found out: if it still carries, or does again."""
         return self.present and self.profile is not ProbeProfile.OFF
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it is being registered, which a Binding Update that was lost holds up."""
-        return not self.usable and self.health.state is not LinkState.DOWN
-
 
 class ProbeBoard:
     """Every way's probes and health; obey ``next_deadline``. Times are monotonic seconds."""
@@ -141,15 +136,16 @@ class ProbeBoard:
         """
         for way, train in self._list_trains():
             if train.is_expected(probe):
-                if self._lines[way].is_waiting and train.is_silent(at):
+                if train.is_silent(at) and not self.is_down(way):
                     self._reached.append(way)
                 return way, train.take_answer(probe, at)
         return None
 
     def take_reached(self) -> list[Way]:
-        """Return the ways without a binding that have begun to answer since this was asked last.
+        """Return the ways that have answered after a silence since this was asked last.
 
-        What was sent by them before to register them is lost, and would be repeated ever later.
+        What was sent by them meanwhile, to register or to refresh, is lost, and would be repeated
+        ever later. Those that were found dead are none of them.
         """
         reached, self._reached = self._reached, []
         return reached

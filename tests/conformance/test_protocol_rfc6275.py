@@ -305,6 +305,14 @@ def test_registration_is_repeated_at_once_when_the_home_agent_is_reached_again()
     assert sent == [61.5, 64.5]
 
 
+def test_refresh_is_repeated_at_once_when_the_home_agent_is_reached_again():
+    router = make_router()
+    register(router, LTE)
+    run_until(router, 110)
+    reached = HomeAgentReached(frozenset({LTE.address}))
+    assert [packet.source for packet in packets(router.handle(reached, at(110)))] == [LTE.address]
+
+
 def test_nothing_is_repeated_that_has_been_answered():
     router = make_router()
     register(router, LTE)

@@ -325,6 +325,26 @@ def test_a_way_without_a_binding_is_told_of_when_it_answers_after_a_silence():
     assert world.board.take_reached() == []
 
 
+def test_all_ways_are_told_of_when_the_home_agent_is_back():
+    world = World()
+    world.run(10)
+    world.move_home_agent(away=True)
+    world.run(60)
+    assert world.board.take_reached() == []
+    world.move_home_agent(away=False)
+    world.run(61)
+    assert set(world.board.take_reached()) == set(WAYS)
+
+
+def test_a_dead_way_that_answers_is_told_of_as_changed_alone():
+    world = World()
+    world.at(10, lambda: world.kill(LTE))
+    world.at(20, lambda: world.revive(LTE))
+    world.run(30)
+    assert [change[1:] for change in world.changes] == [(LTE, LinkState.DOWN), (LTE, LinkState.UP)]
+    assert world.board.take_reached() == []
+
+
 def test_what_a_way_lost_before_it_had_a_binding_does_not_count():
     world = World()
     world.usable = {WIFI, SAT}
