@@ -45,13 +45,13 @@ class Weather:
         self._ends_at = START + plan.seconds
         self._machinery = Machinery(self)
         self.links = {
-            kind.name: Link(kind, number, self.random)
-            for number, kind in enumerate(KINDS, start=1)
+            kind.name: Link(kind, number, self.random) for number, kind in enumerate(KINDS, start=1)
         }
         self.home = HomeNode(self)
         self.router = RouterNode(self)
         self.nodes: tuple[Node, ...] = (self.home, self.router)
         self._settled_at = START
+        self._crashed_at: dict[Node, float] = {}
         self.checks = ServiceChecks(self)
         downlink = compile_downlink(self.router.policies)
         self.compiled = {flow.policy: flow.wanted.selector for flow in downlink}
@@ -257,7 +257,7 @@ class Weather:
             self.home.reboot()
             self.changed("home agent reboots")
             # what stands at the mobile router is refreshed within its lifetime
-            self._settled_at = self.now + LIFETIME
+            self._settled_at = self.now + 20.0 + LIFETIME
             self.call_later(self.random.uniform(1.0, 20.0), self._start, self.home)
         else:
             self._restart(self.home)
@@ -268,11 +268,16 @@ class Weather:
         name = type(node).__name__
         self.count[f"restarts of {name}"] += 1
         node.crash()
+        self._crashed_at[node] = self.now
         self.changed(f"{name} crashes")
         self.call_later(self.random.uniform(0.5, 20.0), self._start, node)
 
     def _start(self, node: Node) -> None:
         node.start()
+        if node is self.home:
+            # a Binding Update that has waited for it is repeated before it has waited twice as long
+            waited = self.now - self._crashed_at.get(node, self.now)
+            self._settled_at = max(self._settled_at, self.now + waited + 2.0)
         self.changed(f"{type(node).__name__} starts")
 
     # --- what happened --------------------------------------------------------------------
@@ -280,7 +285,9 @@ class Weather:
     def report(self) -> str:
         """Return what happened, and how often."""
         happened = dict(self.count)
-        happened |= {f"gaps of flows that were owed service, {k}": n for k, n in self.checks.gaps.items()}
+        happened |= {
+            f"gaps of flows that were owed service, {k}": n for k, n in self.checks.gaps.items()
+        }
         happened |= {f"items in {name}": n for name, n in self.checks.sizes.items()}
         happened |= {"longest gap, ms": round(1000 * self.checks.longest_gap)}
         return "\n".join(f"{number:>10}  {what}" for what, number in sorted(happened.items()))

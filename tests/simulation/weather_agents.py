@@ -246,7 +246,7 @@ class Node:
 
 
 class Machinery:
-    """Puts the stand-ins in the places of what needs a kernel, and simulated time in the clock's."""
+    """Puts stand-ins in the places of what needs a kernel, and simulated time in the clock's."""
 
     def __init__(self, weather: Weather) -> None:
         self._weather = weather

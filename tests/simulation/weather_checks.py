@@ -105,8 +105,16 @@ class ServiceChecks:
             self.gaps[direction.way] += 1
 
     def judge(self) -> None:
-        """Fail if a flow has been without service for too long though a link of its is good."""
+        """Fail if a flow has been without service for too long though a link of its is good.
+
+        Or if an agent has made a mistake, which costs an event.
+        """
         weather = self._weather
+        for node in weather.nodes:
+            events = () if node.agent is None else node.agent._events
+            mistakes = [event for event in events if event[0] == "internal-error"]
+            if mistakes:
+                self.fail(f"{type(node).__name__} made mistakes: {mistakes}")
         if any(link.losses for link in weather.links.values()):
             self._calm_since = weather.now
         calm = weather.now - self._calm_since > LOSSY_SLACK
@@ -117,7 +125,7 @@ class ServiceChecks:
                 self._fail(direction, *owed)
 
     def _find_owed(self, direction: Direction) -> tuple[float, Link] | None:
-        """Return for how long service has been missing that was owed, and the link that was good."""
+        """Return for how long owed service has been missing, and the link that was good."""
         weather = self._weather
         ready = weather.ready_since
         if ready is None:
@@ -125,10 +133,27 @@ class ServiceChecks:
         absent = self._absent[direction]
         links = self._find_policy(direction.policy).action.links
         good = [weather.links[name] for name in links if weather.links[name].good_since is not None]
-        best = min(good, key=lambda link: link.good_since, default=None)
+        best = min(good, key=self._find_usable_since, default=None)
         if best is None:
             return None
-        return weather.now - max(absent, ready, best.good_since), best
+        return weather.now - max(absent, ready, self._find_usable_since(best)), best
+
+    def _find_usable_since(self, link: Link) -> float:
+        """Return since when ``link``, which is good, was to be used.
+
+        One that has been silent again and again is held down while there is another, which need
+        not be the policy's.
+        """
+        others = (each for each in self._weather.links.values() if each is not link)
+        if not any(self._is_carrying(other) for other in others):
+            return link.good_since
+        lines = self._weather.router.agent._prober._board._lines
+        line = lines.get((link.kind.name, link.address))
+        return max(link.good_since, 0.0 if line is None else line.health.held_until)
+
+    def _is_carrying(self, link: Link) -> bool:
+        path = self._weather.router.paths.get(link.kind.name)
+        return path is not None and link.carries_up(path.care_of_address)
 
     def _find_policy(self, name: str) -> Policy:
         policies = self._weather.router.policies.policies
@@ -176,7 +201,7 @@ class ServiceChecks:
         by_ifid = {entry.ifid: entry for entry in home.bindings.values()}
         for selector in (compiled[name], TrafficSelector()):
             for flow in home.flows:
-                if _matches(flow.selector, selector):
+                if flow.selector == selector:
                     chosen = [by_ifid[ifid] for ifid in flow.ifids if ifid in by_ifid]
                     if chosen:
                         return chosen
@@ -194,17 +219,18 @@ class ServiceChecks:
     # --- sizes ----------------------------------------------------------------------------
 
     def check_sizes(self) -> None:
-        """Nobody remembers more and more, and nobody has made a mistake."""
+        """Nobody remembers more and more."""
         for node in self._weather.nodes:
             if node.agent is None:
                 continue
-            mistakes = [event for event in node.agent._events if event[0] == "internal-error"]
             name = type(node).__name__
-            if mistakes:
-                self.fail(f"{name} made mistakes: {mistakes}")
             parts = [node.agent._role, node.agent._events]
             if node is self._weather.router:
-                parts += [node.agent._prober._board, node.agent._policies, node.agent._prober._slots]
+                parts += [
+                    node.agent._prober._board,
+                    node.agent._policies,
+                    node.agent._prober._slots,
+                ]
             items = sum(map(count_items, parts))
             self.sizes[name] = max(self.sizes[name], items)
             if items > MOST_ITEMS[name]:
@@ -214,9 +240,7 @@ class ServiceChecks:
 
     def _fail(self, direction: Direction, missing: float, link: Link) -> NoReturn:
         weather = self._weather
-        states = "\n".join(
-            f"  {each.kind.name}: {each}" for each in weather.links.values()
-        )
+        states = "\n".join(f"  {each.kind.name}: {each}" for each in weather.links.values())
         agent = weather.router.agent
         entries = "\n".join(f"  {entry}" for entry in agent._role.entries)
         cached = "\n".join(f"  {entry}" for entry in weather.home.bindings.values())
@@ -240,7 +264,3 @@ class ServiceChecks:
             f"{text}\nat {weather.now:.3f} s, seed {weather.plan.seed}; play it again:\n"
             f"  {weather.plan.replay}\n{details}the weather before:\n{trail}"
         )
-
-
-def _matches(offered: TrafficSelector, wanted: TrafficSelector) -> bool:
-    return offered == wanted

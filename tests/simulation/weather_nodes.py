@@ -146,7 +146,9 @@ class RouterNode(Node):
         }
         interfaces["lan0"] = Interface(99, "lan0", up=True, carrier=True, mtu=1500)
         addresses = tuple(
-            Address(link.number, address, usable=True) for link in links for address in link.addresses
+            Address(link.number, address, usable=True)
+            for link in links
+            for address in link.addresses
         )
         gateway = IPv6Address("fe80::1")
         routes = tuple(MainRoute(link.number, _ANYWHERE, gateway, link.number) for link in links)
