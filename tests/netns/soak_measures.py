@@ -79,6 +79,16 @@ def _count_objects(listed: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     for item in listed:
         for kind, content in item.items():
             counted[kind] += 1
-            if kind in ("set", "map") and "dynamic" not in content.get("flags", ()):
-                counted[f"elements of {content['name']}"] = len(content.get("elem", ()))
+            if kind in ("set", "map"):
+                elements = content.get("elem", ())
+                own = [each for each in elements if not _is_put_in_by_packets(each)]
+                counted[f"elements of {content['name']}"] = len(own)
     return dict(counted)
+
+
+def _is_put_in_by_packets(element: Any) -> bool:
+    """Say whether an element has a timeout or a counter, which none of the agent's sets has.
+
+    A map's element is a pair. Counted elements are as many as there are policies and slots.
+    """
+    return isinstance(element, dict) and "elem" in element

@@ -104,3 +104,17 @@ def test_every_stream_is_served_by_its_good_links_and_nothing_grows():
             assert now.kernel == then.kernel, f"{role}, {said}"
             assert now.descriptors == then.descriptors, f"{role}, {said}"
             assert now.resident_kib - then.resident_kib < GROWTH, f"{role}, {said}"
+
+
+@pytest.mark.parametrize(
+    ("received", "unserved"),
+    [((0, 5, 5, 9), []), ((0, 5, 5, 5, 5, 9), ["lte"]), ((0, 5, 5, 5, 5, 5), ["lte"])],
+)
+def test_gap_is_unexcused_only_while_one_link_is_good(received, unserved):
+    events = [
+        {"event": "progress", "at": 2.0 * number, "received": count}
+        for number, count in enumerate(received)
+    ]
+    good = {"lte": [(1.0, 20.0)], "wifi": [(0.0, 4.0), (5.0, 20.0)]}
+    found = find_unexcused(list_gaps(events), good, PATIENCE)
+    assert [link for _, link in found] == unserved

@@ -30,7 +30,7 @@ RECORDED = (
     # a binding ended since its refresh was lost while the home agent was out of reach
     WeatherPlan(seed=105, seconds=300.0, probe=ProbeProfile.AGGRESSIVE),
 )
-STORM = WeatherPlan(seed=6, seconds=900.0, between_showers=20.0, between_tunnels=200.0)
+STORM = WeatherPlan(seed=6, seconds=600.0, between_showers=20.0, between_tunnels=200.0)
 
 
 def drive(plan):
