@@ -12,10 +12,11 @@ STAMP := $(VENV)/installed
 UNPACKED := $(CURDIR)/$(VENV)/debian
 PROMTOOL := $(UNPACKED)/usr/bin/promtool
 SECONDS := 60
+MINUTES := 3
 # these wait for packets more than they compute: two at once do not disturb each other's time
 NETWORK_TESTS := tests/netns tests/e2e
 
-.PHONY: demo test test-kernels test-unit lint bench fleet fuzz clean packages test-packages conformance reference
+.PHONY: demo test test-kernels test-unit lint bench fleet soak fuzz clean packages test-packages conformance reference
 .DEFAULT_GOAL := help
 
 help: ## Show what there is to make
@@ -53,6 +54,10 @@ bench: $(STAMP) ## Measure, and write bench/RESULTS.md
 
 fleet: $(STAMP) ## Simulate a thousand mobile routers for a day; many minutes
 	$(BIN)/pytest -m fleet tests/simulation
+
+soak: $(STAMP) test-packages ## Hours of simulated link weather, then MINUTES= (3) of it in the kernel, SEED=
+	$(BIN)/pytest -m weather tests/simulation
+	MINUTES=$(MINUTES) SEED=$(SEED) $(BIN)/pytest -s -m weather tests/netns/test_agent_weather.py
 
 fuzz: $(STAMP) ## Fuzz each decoder and role for SECONDS= (60)
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)

@@ -70,6 +70,7 @@ from mrouter.protocol.events import (
     EgressAddress,
     EgressChanged,
     FlowsWanted,
+    HomeAgentReached,
     PeerWithoutMobility,
     StopRequested,
     TimerFired,
@@ -148,7 +149,12 @@ class MobileRouterAgent(Agent):
             PacketErrorType.PARAMETER_PROBLEM, parse_unrecognized_mobility_header
         )
         self._prober = Prober(
-            self._settings, config.links, self._read_counters, self._on_health, self._events
+            self._settings,
+            config.links,
+            self._read_counters,
+            self._on_health,
+            lambda reached: self._process([HomeAgentReached(reached)]),
+            self._events,
         )
 
     def _restore_role(

@@ -2,7 +2,8 @@
 
 A binding is probed through its tunnel. A way that was found dead has no binding any more, as the
 home agent must not send by it either; it is probed past the tunnel, from its care-of address, until
-it has answered long enough to be registered again.
+it has answered long enough to be registered again. So is a way that is being registered: its
+Binding Updates may be lost for a while, and are repeated ever more slowly.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Prober:
 
     ``by_default``: links without a profile of their own are probed, too; may change at any time
     before ``follow``. ``read_counters`` returns (packets, octets) by the kernel's counter,
-    ``on_change`` is called when the state of a way has changed, ``events`` counts what is wrong.
+    ``on_change`` is called when the state of a way has changed, ``on_reached`` when care-of
+    addresses have answers again after a silence, ``events`` counts what is wrong.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Prober:
         links: Iterable[LinkConfig],
         read_counters: Callable[[], Mapping[str, tuple[int, int]]],
         on_change: Callable[[], None],
+        on_reached: Callable[[frozenset[IPv6Address]], None],
         events: Counter[tuple[str, str]],
         *,
         by_default: bool = False,
@@ -60,6 +63,7 @@ class Prober:
         self._links = {link.name: link for link in links}
         self._read_counters = read_counters
         self._on_change = on_change
+        self._on_reached = on_reached
         self._events = events
         self._board = ProbeBoard(random.SystemRandom())
         self._histograms = {name: RttHistogram() for name in self._links}
@@ -163,6 +167,9 @@ class Prober:
             self._note(way)
         if changed:
             self._on_change()
+        reached = frozenset(address for _link, address in self._board.take_reached())
+        if reached:
+            self._on_reached(reached)
 
     def _set_timer(self, delay: float | None) -> None:
         if self._timer is not None:

@@ -40,12 +40,8 @@ class _Line:
 
     @property
     def is_probed(self) -> bool:
-        """Whether there is something to be found out: if it still carries, or does again.
-
-        A way without a binding is looked after by the registration's own repetitions.
-        """
-        wanted = self.usable or self.health.state is LinkState.DOWN
-        return self.present and wanted and self.profile is not ProbeProfile.OFF
+        """Whether there is something to be found out: if it still carries, or does again."""
+        return self.present and self.profile is not ProbeProfile.OFF
 
 
 class ProbeBoard:
@@ -54,6 +50,7 @@ class ProbeBoard:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._lines: dict[Way, _Line] = {}
+        self._reached: list[Way] = []
 
     # --- what is known ------------------------------------------------------------------
 
@@ -104,14 +101,17 @@ class ProbeBoard:
                 line.profile, line.train = profile, None
                 line.health.forget()
         for way, line in self._lines.items():
-            line.present, line.usable = way in profiles, way in usable
+            was_usable, line.usable = line.usable, way in usable
+            line.present = way in profiles
             if not line.present:
                 line.train = None
                 line.health.forget()
             elif line.is_probed and line.train is None:
                 self._start(line, now)
-            elif not line.is_probed and line.train is not None:
+            elif line.train is not None and was_usable is not line.usable:
+                # into the tunnel, or out of it: another way
                 line.train.pause()
+                line.train.forget_losses()
         return forgiven
 
     def take_due(self, now: float, is_idle: Callable[[Way], bool]) -> Iterator[tuple[Way, Probe]]:
@@ -136,8 +136,19 @@ class ProbeBoard:
         """
         for way, train in self._list_trains():
             if train.is_expected(probe):
+                if train.is_silent(at) and not self.is_down(way):
+                    self._reached.append(way)
                 return way, train.take_answer(probe, at)
         return None
+
+    def take_reached(self) -> list[Way]:
+        """Return the ways that have answered after a silence since this was asked last.
+
+        What was sent by them meanwhile, to register or to refresh, is lost, and would be repeated
+        ever later. Those that were found dead are none of them.
+        """
+        reached, self._reached = self._reached, []
+        return reached
 
     def knows(self, identifier: int) -> bool:
         """Say whether answers with ``identifier`` are, or pretend to be, to probes of ours."""
@@ -154,7 +165,7 @@ class ProbeBoard:
             assert train is not None, "follow() has started it"  # noqa: S101
             train.expire(now)
             if line.health.state is not LinkState.DOWN:
-                if line.health.weigh(train.loss, train.samples):
+                if line.usable and line.health.weigh(train.loss, train.samples):
                     changed.append(way)
             elif not train.is_doubtful(now) and line.health.rise(
                 train.answers_in_row, now, needed_at_once=not self._has_other_way(now)

@@ -121,6 +121,16 @@ class CareOfAddressFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class HomeAgentReached:
+    """The home agent answers by these care-of addresses, after a silence.
+
+    What was sent from them before is lost, and need not wait for its repetition.
+    """
+
+    care_of_addresses: frozenset[IPv6Address]
+
+
+@dataclass(frozen=True, slots=True)
 class PeerWithoutMobility:
     """``address`` says that it does not know the Mobility Header of our packet to it.
 
@@ -171,6 +181,7 @@ Event = (
     | CorrespondentsChanged
     | FlowsWanted
     | CareOfAddressFailed
+    | HomeAgentReached
     | PeerWithoutMobility
     | BindingsUsed
     | HomeAddressOptionSeen

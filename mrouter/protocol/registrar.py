@@ -12,6 +12,7 @@ from mrouter.protocol.events import (
     BindingsChanged,
     Counted,
     EgressChanged,
+    HomeAgentReached,
     Noted,
     PacketReceived,
     StopRequested,
@@ -127,6 +128,8 @@ class HomeRegistrar:
             effects += self._receive(event.packet, now)
         elif isinstance(event, EgressChanged):
             self._take_addresses(event, now.monotonic)
+        elif isinstance(event, HomeAgentReached):
+            self._send_again(event, now.monotonic)
         elif isinstance(event, StopRequested):
             effects += self._stop(event, now)
         if not self._stopped:
@@ -148,6 +151,11 @@ class HomeRegistrar:
         for binding in self._bindings:
             if binding.is_ending and binding.due_at is None:
                 binding.due_at = now  # there may be a way to say so again
+
+    def _send_again(self, event: HomeAgentReached, now: float) -> None:
+        for binding in self._bindings:
+            if binding.awaiting and binding.sent_from in event.care_of_addresses:
+                binding.begin_update(now)
 
     def _stop(self, event: StopRequested, now: Instant) -> list[Effect]:
         self._stopped = True

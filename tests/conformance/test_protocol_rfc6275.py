@@ -29,7 +29,7 @@ from protocol_world import (
 )
 
 from mrouter.protocol.bindings import BindingState
-from mrouter.protocol.events import BindingsChanged, Counted, TimerFired
+from mrouter.protocol.events import BindingsChanged, Counted, HomeAgentReached, TimerFired
 from mrouter.wire.constants import BindingStatus
 from mrouter.wire.messages import BindingUpdate, find_option
 from mrouter.wire.options import AlternateCareOfAddress, BindingRefreshAdvice
@@ -288,6 +288,35 @@ def test_11_8_first_registration_is_repeated_after_1_5_s_doubling_to_32_s():
     connect(router, LTE)
     sent = [seconds for seconds, effects in run_until(router, 150) if packets(effects)]
     assert sent == [1.5, 4.5, 10.5, 22.5, 46.5, 78.5, 110.5, 142.5]
+
+
+def test_registration_is_repeated_at_once_when_the_home_agent_is_reached_again():
+    router = make_router()
+    connect(router, LTE, WIFI)
+    run_until(router, 60)
+    reached = HomeAgentReached(frozenset({LTE.address}))
+    again = packets(router.handle(reached, at(60)))
+    assert [packet.source for packet in again] == [LTE.address]
+    sent = [
+        seconds
+        for seconds, effects in run_until(router, 66)
+        if any(packet.source == LTE.address for packet in packets(effects))
+    ]
+    assert sent == [61.5, 64.5]
+
+
+def test_refresh_is_repeated_at_once_when_the_home_agent_is_reached_again():
+    router = make_router()
+    register(router, LTE)
+    run_until(router, 110)
+    reached = HomeAgentReached(frozenset({LTE.address}))
+    assert [packet.source for packet in packets(router.handle(reached, at(110)))] == [LTE.address]
+
+
+def test_nothing_is_repeated_that_has_been_answered():
+    router = make_router()
+    register(router, LTE)
+    assert router.handle(HomeAgentReached(frozenset({LTE.address})), at(1)) == []
 
 
 def test_13_first_registration_waits_as_long_as_the_operator_says():

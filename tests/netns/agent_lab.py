@@ -231,17 +231,17 @@ class Stream:
     """A running stream and, once it has ended, what its receivers counted."""
 
     def __init__(self, programs, outputs):
-        self._programs, self._outputs = programs, outputs
+        self._programs, self.outputs = programs, outputs
 
     def sent_so_far(self):
-        events = read_events(self._outputs[0])
+        events = read_events(self.outputs[0])
         return events[-1].get("sent", 0) if events else 0
 
     def result(self):
         """Return the ends' (lost, duplicated), each as the far end counted it."""
         for program in self._programs:
             assert program.wait(timeout=60) == 0
-        ends = [read_events(output)[-1] for output in self._outputs]
+        ends = [read_events(output)[-1] for output in self.outputs]
         for end in ends:
             assert end["event"] == "summary"
             assert end["sent"] > 0

@@ -309,12 +309,54 @@ def test_an_identifier_that_was_never_ours_is_not_known():
     assert len(known) == 3
 
 
-def test_a_way_without_a_binding_is_not_probed_unless_it_is_down():
+def test_a_way_without_a_binding_is_told_of_when_it_answers_after_a_silence():
     world = World()
     world.usable = {WIFI}
     world.follow()
-    world.run(1)
-    assert {way for _, way in world.sent} == {WIFI}
+    world.kill(LTE)
+    world.run(30)
+    assert world.board.take_reached() == []  # SAT was never silent
+    assert world.down() == set()
+    world.revive(LTE)
+    world.run(30.5)
+    assert world.board.take_reached() == [LTE]
+    assert world.board.take_reached() == []
+    world.run(60)
+    assert world.board.take_reached() == []
+
+
+def test_all_ways_are_told_of_when_the_home_agent_is_back():
+    world = World()
+    world.run(10)
+    world.move_home_agent(away=True)
+    world.run(60)
+    assert world.board.take_reached() == []
+    world.move_home_agent(away=False)
+    world.run(61)
+    assert set(world.board.take_reached()) == set(WAYS)
+
+
+def test_a_dead_way_that_answers_is_told_of_as_changed_alone():
+    world = World()
+    world.at(10, lambda: world.kill(LTE))
+    world.at(20, lambda: world.revive(LTE))
+    world.run(30)
+    assert [change[1:] for change in world.changes] == [(LTE, LinkState.DOWN), (LTE, LinkState.UP)]
+    assert world.board.take_reached() == []
+
+
+def test_what_a_way_lost_before_it_had_a_binding_does_not_count():
+    world = World()
+    world.usable = {WIFI, SAT}
+    world.follow()
+    world.kill(LTE)
+    world.run(30)
+    world.revive(LTE)
+    world.usable.add(LTE)
+    world.follow()
+    world.run(40)
+    assert world.board.find_quality(LTE).loss == 0.0
+    assert world.changes == []
 
 
 def test_a_link_that_goes_away_comes_back_up_with_its_penalty():
