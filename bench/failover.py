@@ -43,11 +43,12 @@ class Case:
 
 PHASES = (
     (
-        Case((causes.CARRIER, causes.ADDRESS, causes.ROUTE, causes.DRAIN, *_KILLED)),
+        Case((causes.CARRIER, causes.ADDRESS, causes.ROUTE, causes.DRAIN)),
         Case((causes.CARRIER, causes.ROUTE, causes.DRAIN), policies=None),
         Case((causes.SILENT_UPLINK,), policies=None),
     ),
     (
+        Case(_KILLED),
         Case(_SILENT),
         Case(_SILENT, probe=_AGGRESSIVE),
         Case((causes.QUALITY,), choose="lowest-loss"),
@@ -271,7 +272,7 @@ nothing on its return is counted.
 
 Not each combination is measured: with {many} policies (bicast first, then others by port) only
 causes whose cost could grow with their number, aggressive probes only where probes decide. Latency
-is not made worse: not every kernel has `netem`. Up to three labs run beside each other, where most
+is not made worse: not every kernel has `netem`. Up to four labs run beside each other, where most
 of the time is waiting."""
 
 _STATIC_METHOD = """\

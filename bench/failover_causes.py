@@ -29,13 +29,14 @@ AnyRouter = TypeVar("AnyRouter", bound=Router, contravariant=True)
 class Cause(Generic[AnyRouter]):
     """Something that makes a link fail; it is watched for ``window`` seconds, then undone.
 
-    ``resets``: undoing it does more than would happen by itself, so what that costs is not counted.
+    Without ``undo`` it has undone itself by then. ``resets``: undoing it does more than would
+    happen by itself, so what that costs is not counted.
     """
 
     name: str
     window: float
     begin: Callable[[AnyRouter], None]
-    undo: Callable[[AnyRouter], None]
+    undo: Callable[[AnyRouter], None] | None
     resets: bool = False
 
 
@@ -55,6 +56,7 @@ def measure_cause(
 
     Raise LabError if it is to be given up.
     """
+    router.wait_until_whole()
     with record_streams(router.topology, bicast=bicast) as arrivals:
         incidents = [_run_once(router, cause, stopping) for _ in range(runs)]
     return {
@@ -70,8 +72,9 @@ def _run_once(router: AnyRouter, cause: Cause[AnyRouter], stopping: threading.Ev
     if stopping.wait(max(0.0, begun_at + cause.window - time.time())):
         raise LabError("given up")
     undone_at = time.time()
-    cause.undo(router)
-    router.wait_until_whole()
+    if cause.undo is not None:
+        cause.undo(router)
+        router.wait_until_whole()
     time.sleep(QUIET)
     return Incident(begun_at, undone_at, undone_at if cause.resets else time.time())
 
@@ -168,10 +171,6 @@ def _restart_home_agent(router: AgentRouter) -> None:
     router.restart(HOME_AGENT, DEAD_TIME)
 
 
-def _leave(_router: AgentRouter) -> None:
-    """Leave all as it is: the cause has undone itself."""
-
-
 _ADDRESS = f"{FAILING.care_of_address}/{FAILING.prefix.prefixlen} dev {FAILING.interface}"
 _DEFAULT_ROUTE = f"default via {FAILING.gateway} dev {FAILING.interface} metric {FAILING.metric}"
 
@@ -192,7 +191,7 @@ _AGENT_CAUSES: tuple[Cause[AgentRouter], ...] = (
     Cause(SILENT_DOWNLINK, _SILENT_WINDOW, silence_downlink, _end_silence, resets=True),
     Cause(QUALITY, 0.2, _lose_some, _end_silence, resets=True),
     Cause(DRAIN, 0.2, _drain, _undrain),
-    Cause(MOBILE_ROUTER_KILLED, 0.1, _restart_mobile_router, _leave),
-    Cause(HOME_AGENT_KILLED, 0.1, _restart_home_agent, _leave),
+    Cause(MOBILE_ROUTER_KILLED, 0.1, _restart_mobile_router, None),
+    Cause(HOME_AGENT_KILLED, 0.1, _restart_home_agent, None),
 )
 AGENT_CAUSES = {cause.name: cause for cause in _AGENT_CAUSES}
