@@ -67,7 +67,7 @@ class Row:
     costs: Costs
 
     def find_worst(self, streams: Sequence[Stream]) -> int:
-        """Give the most packets that a run cost one of ``streams``, what it was undone included."""
+        """Give the most packets that a run cost one of ``streams``, on return included."""
         return max(cost.lost + cost.lost_on_return for cost in self._list_costs(streams))
 
     def count_duplicates(self) -> int:
@@ -256,7 +256,7 @@ Streams between LFN and CN, all at once: a UDP flow of 1000 numbered packets a s
 that only CN sends; one with bicast each way; and a TCP connection, written to with 8 Mbit/s each
 way. {failing} is the link that fails, {spare} takes over; each link is probed by the profile that
 stands with the router. {runs} times each cause comes and, when what it does is done, goes. A packet
-that never came is a millisecond lost, whatever made it so; it counts where it was sent, before or
+that never came is a millisecond lost, whatever made it so; it counts when it was sent, before or
 after the cause went (*on return*). TCP's stall is the longest time between two reads (10 ms or so
 without any cause, on two CPUs that have all the nodes to do).
 
