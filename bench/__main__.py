@@ -28,7 +28,7 @@ _BENCHMARKS: dict[str, Callable[..., Section]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about two minutes instead of seven")
+    parser.add_argument("--quick", action="store_true", help="about four minutes instead of twelve")
     parser.add_argument(
         "--only", choices=_BENCHMARKS, help="print one benchmark's part, and write no file"
     )

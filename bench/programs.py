@@ -14,7 +14,7 @@ from mrouter.lab.plan import NodeName
 from mrouter.lab.topology import Topology
 
 _ROOT = Path(__file__).resolve().parent.parent
-_EXIT_TIMEOUT = 5.0
+_EXIT_TIMEOUT = 20.0
 
 
 def build_command(module: str, arguments: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-_NUMBER = re.compile(r"-|[\d,.]+( \([\d,.]+-[\d,.]+\))?")
+_NUMBER = re.compile(r"-|[\d,.]+( \([\d,.]+-[\d,.]+\)| / [\d,.]+)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,21 @@ class Daemons:
         self._start(MOBILE_ROUTER, self._files.mobile_router)
         self.wait_for_bindings(len(EGRESS_LINKS), _START_TIMEOUT)
 
+    def kill(self, role: str) -> None:
+        """End an agent without a warning, as a crash does."""
+        process = self._processes.pop(role)
+        process.kill()
+        process.wait()
+
+    def start_again(self, role: str) -> None:
+        """Start an agent that was killed, and wait for its first answer."""
+        if role == HOME_AGENT:
+            self._start(role, self._files.home_agent)
+            self._wait("the home agent does not answer", self.ask_home_agent)
+        else:
+            self._start(role, self._files.mobile_router)
+            self._wait("the mobile router does not answer", self.ask_mobile_router)
+
     def wait_for_bindings(self, count: int, timeout: float) -> None:
         """Wait until ``count`` bindings are usable; raise LabError after ``timeout`` seconds."""
         self._wait(
