@@ -13,7 +13,7 @@ from mrouter.agent.home_agent import HomeAgentAgent
 from mrouter.agent.mobile_router import MobileRouterAgent
 from mrouter.dataplane import marks
 from mrouter.dataplane.mobile_router import choose_paths
-from mrouter.links.snapshot import Address, Interface, MainRoute, Snapshot
+from mrouter.links.snapshot import Address, AddressState, Interface, MainRoute, Snapshot
 
 if TYPE_CHECKING:
     from random import Random
@@ -95,7 +95,7 @@ class HomeNode(Node):
 
     def look(self) -> Snapshot:
         interface = Interface(1, "wan0", up=True, carrier=True, mtu=1500)
-        return Snapshot({"wan0": interface}, (Address(1, HOME_AGENT, usable=True),), ())
+        return Snapshot({"wan0": interface}, (Address(1, HOME_AGENT, AddressState.PREFERRED),), ())
 
     def reboot(self) -> None:
         """Lose everything."""
@@ -146,7 +146,7 @@ class RouterNode(Node):
         }
         interfaces["lan0"] = Interface(99, "lan0", up=True, carrier=True, mtu=1500)
         addresses = tuple(
-            Address(link.number, address, usable=True)
+            Address(link.number, address, AddressState.PREFERRED)
             for link in links
             for address in link.addresses
         )
