@@ -21,16 +21,11 @@ from mrouter.dataplane.nft import Chain
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mrouter.dataplane.marks import FlowDirection
 
-
-def map_slots(slots: Iterable[int], verdict: str, shift: FlowDirection | None = None) -> str:
-    """Return a map from slots to ``verdict_<slot>``; a mark of ``shift``, or the firewall mark."""
-
-    def place(slot: int) -> int:
-        return marks.mark_slot(slot) if shift is None else shift.mark_slot(slot)
-
-    return "{ " + ", ".join(f"{place(slot):#010x} : {verdict}_{slot}" for slot in slots) + " }"
+def map_slots(slots: Iterable[int], verdict: str) -> str:
+    """Return a map from the firewall mark's slots to ``verdict_<slot>``."""
+    elements = (f"{marks.mark_slot(slot):#010x} : {verdict}_{slot}" for slot in slots)
+    return "{ " + ", ".join(elements) + " }"
 
 
 def make_arrival_chains(slots: list[int]) -> Iterable[Chain]:
@@ -111,26 +106,23 @@ def make_downlink_chains(
         elements = ", ".join(
             f"{back.mark_slot(slot) | bits:#010x} : goto {verdict}"
             for slot in slots
-            for bits, verdict in ((0, f"to_{slot}"), (back.bicast, f"downlink_bicast_{here.name}"))
+            for bits, verdict in (
+                (0, f"to_{slot}"),
+                (back.bicast, f"downlink_bicast_{here.name}_{slot}"),
+            )
         )
         by_mark = f"ct mark & {back.slot_mask | back.bicast:#010x} vmap {{ {elements} }}"
         yield Chain(f"downlink_{here.name}", (*((by_mark,) if slots else ()), *otherwise))
     for here, back in ways:
-        yield Chain(
-            f"downlink_bicast_{here.name}",
-            (
-                *(
-                    f"ct mark & {back.slot_mask:#010x} != {back.mark_slot(slot):#010x} "
-                    f"ct id @bicast_{back.name}_{slot} jump copy_{slot}"
-                    for slot in slots
-                ),
-                *(
-                    [f"ct mark & {back.slot_mask:#010x} vmap {map_slots(slots, 'goto last', back)}"]
-                    if slots
-                    else []
-                ),
-            ),
-        )
+        for slot in slots:
+            # The mark has been read, once for all: on another processor the other direction's next
+            # packet may change it, and two copies would go by one slot.
+            others = [
+                f"ct id @bicast_{back.name}_{other} jump copy_{other}"
+                for other in slots
+                if other != slot
+            ]
+            yield Chain(f"downlink_bicast_{here.name}_{slot}", (*others, f"goto last_{slot}"))
     for slot in slots:
         use = (
             set_mark(0, marks.ENCAP | marks.mark_slot(slot)),
