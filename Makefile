@@ -13,7 +13,7 @@ UNPACKED := $(CURDIR)/$(VENV)/debian
 PROMTOOL := $(UNPACKED)/usr/bin/promtool
 SECONDS := 60
 MINUTES := 3
-# these wait for packets more than they compute: two at once do not disturb each other's time
+# these wait for packets more than they compute: three at once do not disturb each other's time
 NETWORK_TESTS := tests/netns tests/e2e
 
 .PHONY: demo test test-kernels test-unit lint bench fleet soak fuzz clean packages test-packages conformance reference
@@ -27,7 +27,7 @@ demo: $(STAMP) ## Build a network, send real traffic, cut a link, judge what arr
 
 test: lint $(STAMP) test-packages $(PROMTOOL) ## Run every check and every test
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(patsubst %,--ignore=%,$(NETWORK_TESTS))
-	PATH="$(UNPACKED)/usr/bin:$$PATH" $(BIN)/pytest --numprocesses 2 --dist loadfile $(NETWORK_TESTS)
+	PATH="$(UNPACKED)/usr/bin:$$PATH" $(BIN)/pytest --numprocesses 3 --dist loadfile $(NETWORK_TESTS)
 
 test-unit: $(STAMP) ## Run the tests that need no root, in seconds
 	$(BIN)/pytest -m "not netns" tests/unit tests/conformance
