@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
+
+from replay import add_options, write_command
 
 from mrouter.protocol.flow_bindings import WantedFlow
 from mrouter.protocol.settings import (
@@ -87,12 +89,7 @@ class Plan:
     @property
     def replay(self) -> str:
         """The command that plays it again."""
-        told = [
-            f"--{each.name.replace('_', '-')} {getattr(value, 'value', value)}"
-            for each in fields(self)
-            if (value := getattr(self, each.name)) != each.default
-        ]
-        return " ".join([".venv/bin/python tests/simulation/fleet.py", *told])
+        return write_command("fleet.py", self)
 
 
 def read_plan(arguments: Sequence[str] | None = None) -> Plan:
@@ -100,10 +97,7 @@ def read_plan(arguments: Sequence[str] | None = None) -> Plan:
     parser = ArgumentParser(description="Play one history and print what happened in it.")
     for name, kind in {"routers": int, "seconds": float, "seed": int}.items():
         parser.add_argument(f"--{name}", type=kind, required=True)
-    for each in fields(Plan):
-        if each.default is not MISSING:
-            option = f"--{each.name.replace('_', '-')}"
-            parser.add_argument(option, type=type(each.default), default=each.default)
+    add_options(parser, Plan)
     return Plan(**vars(parser.parse_args(arguments)))
 
 

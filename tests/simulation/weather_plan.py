@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+from replay import add_options, write_command
 
 from mrouter.config.model import (
     Encapsulation,
@@ -117,12 +119,7 @@ class WeatherPlan:
     @property
     def replay(self) -> str:
         """The command that plays it again."""
-        told = [
-            f"--{each.name.replace('_', '-')} {getattr(value, 'value', value)}"
-            for each in fields(self)
-            if (value := getattr(self, each.name)) != each.default
-        ]
-        return " ".join([".venv/bin/python tests/simulation/weather.py", *told])
+        return write_command("weather.py", self)
 
 
 def read_weather_plan(arguments: Sequence[str] | None = None) -> WeatherPlan:
@@ -130,10 +127,7 @@ def read_weather_plan(arguments: Sequence[str] | None = None) -> WeatherPlan:
     parser = ArgumentParser(description="Drive through one weather and print what happened.")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
-    for each in fields(WeatherPlan):
-        if each.default is not MISSING:
-            option = f"--{each.name.replace('_', '-')}"
-            parser.add_argument(option, type=type(each.default), default=each.default)
+    add_options(parser, WeatherPlan)
     return WeatherPlan(**vars(parser.parse_args(arguments)))
 
 
